@@ -28,22 +28,25 @@ $(VENV)/.dev: $(VENV)/.base
 
 # MicroPython's modules, for mypy only: never in the project's own environment, they shadow the standard library.
 typings/unix/.done: $(VENV)/.dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target typings/unix 'micropython-unix-stubs>=1.25,<2'
+	$(BIN)/pip install --quiet --disable-pip-version-check --target typings/unix 'micropython-unix-stubs>=1.25,<2'
 	@touch $@
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m hil.demo
 
 test: $(VENV)/.dev
+	@sh tests/install_mosquitto.sh
 	$(BIN)/python -m pytest -n 2 tests
 
 test-full: $(VENV)/.dev
+	@sh tests/install_mosquitto.sh
 	$(BIN)/python -m pytest -n 2 tests --full
 
 lint: $(VENV)/.dev typings/unix/.done
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file mypy-device.ini
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

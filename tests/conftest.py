@@ -26,5 +26,7 @@ def micropython() -> str:
     beside = Path(sys.executable).parent / "micropython"
     found = str(beside) if beside.exists() else shutil.which("micropython")
     if not found:
-        pytest.skip("no MicroPython here: the package has no wheel for this machine and none is on PATH")
+        pytest.skip(
+            "no MicroPython here: the package has no wheel for this machine and none is on PATH"
+        )
     return found
