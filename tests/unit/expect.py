@@ -2,7 +2,10 @@
 
 
 def raises(kind, code, call, *args):
-    """Run `call(*args)`; it must raise `kind`, with `.code == code` unless code is None. Returns the error."""
+    """Run `call(*args)`; it must raise `kind`, with `.code == code` unless code is None.
+
+    Returns the error.
+    """
     try:
         call(*args)
     except kind as err:

@@ -1,4 +1,4 @@
-"""Run the test_* functions of one unit test module under MicroPython: micropython tests/unit/run.py MODULE.
+"""Run the test_* functions of one unit test module: micropython tests/unit/run.py MODULE.
 
 The same files run under pytest. Exit code 0 only if at least one test ran and none failed.
 """
