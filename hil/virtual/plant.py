@@ -1,0 +1,129 @@
+"""The charger's surroundings: car, card, grid. What virtual_io reads and what it shows.
+
+Two small files in the board's folder carry it, each replaced as a whole: `plant.in` (ours) and
+`plant.out` (the device's). Names end with the number of the connector.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+DEFAULT_CARD = "04A1B2C3"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the device does at one connector."""
+
+    pwm_permille: int
+    coil: bool
+    closed: bool
+
+
+@dataclass
+class _Connector:
+    cp: str = "A"
+    power: int = 0
+    weld: int = 0
+    stuck: int = 0
+    speed: int = 1
+    auth: int = 0
+    card: str = field(default=DEFAULT_CARD)
+
+    def lines(self, index: int) -> list[str]:
+        values = {name: value for name, value in asdict(self).items() if name != "card"}
+        values["auth"] = f"{self.auth}:{self.card}"
+        return [f"{name}{index}={value}" for name, value in values.items()]
+
+
+class Plant:
+    """The bench's hand on the charger. Acts at once; the device sees it within 20 ms."""
+
+    def __init__(self, folder: Path, connectors: int = 2) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._connectors = [_Connector() for _ in range(connectors)]
+        self._keep_cards()
+        self._write()
+
+    def plug(self, connector: int) -> None:
+        """A car is connected and does not want energy yet (state B)."""
+        self._change(connector, cp="B")
+
+    def request_power(self, connector: int, power_w: int) -> None:
+        """The car wants `power_w` (state C); 0: it has enough (state B)."""
+        self._change(connector, cp="C" if power_w else "B", power=power_w)
+
+    def unplug(self, connector: int) -> None:
+        self._change(connector, cp="A", power=0)
+
+    def authorise(self, connector: int, card: str = DEFAULT_CARD) -> None:
+        """Hold a card to the reader; the device reads it once."""
+        self._change(connector, auth=self._connectors[connector].auth + 1, card=card)
+
+    def weld(self, connector: int, welded: bool = True) -> None:
+        """The contactor stays closed, whatever its coil says."""
+        self._change(connector, weld=int(welded))
+
+    def stick(self, connector: int, stuck: bool = True) -> None:
+        """The contactor stays open, whatever its coil says."""
+        self._change(connector, stuck=int(stuck))
+
+    def pilot_fault(self, connector: int) -> None:
+        """The pilot is shorted to earth (state E)."""
+        self._change(connector, cp="E")
+
+    def meter_speed(self, connector: int, factor: int) -> None:
+        """Let the meter count `factor` times faster: much energy in a short session."""
+        self._change(connector, speed=factor)
+
+    def outputs(self) -> list[Outputs]:
+        """What the device does now, for each connector; a device without power does nothing."""
+        values = _parse(self._folder / "plant.out")
+        return [
+            Outputs(
+                int(values.get(f"pwm{i}", "1000")),
+                values.get(f"coil{i}") == "1",
+                values.get(f"closed{i}") == "1" or bool(one.weld),
+            )
+            for i, one in enumerate(self._connectors)
+        ]
+
+    def outputs_fall(self) -> None:
+        """The device was reset: coils off, pilot steady. What cards it took, stays."""
+        values = _parse(self._folder / "plant.out")
+        taken = {name: value for name, value in values.items() if name.startswith("auth")}
+        _replace(self._folder / "plant.out", [f"{n}={v}" for n, v in taken.items()])
+
+    def _change(self, connector: int, **values: int | str) -> None:
+        with self._lock:
+            for name, value in values.items():
+                setattr(self._connectors[connector], name, value)
+            self._write()
+
+    def _write(self) -> None:
+        lines = [line for i, one in enumerate(self._connectors) for line in one.lines(i)]
+        _replace(self._folder / "plant.in", lines)
+
+    def _keep_cards(self) -> None:
+        """Go on counting cards where an earlier bench of this folder ended."""
+        values = _parse(self._folder / "plant.out")
+        for i, one in enumerate(self._connectors):
+            one.auth = int(values.get(f"auth{i}", "0"))
+
+
+def _parse(path: Path) -> dict[str, str]:
+    try:
+        pairs = [line.partition("=") for line in path.read_text().splitlines()]
+    except FileNotFoundError:
+        return {}
+    return {name: value for name, found, value in pairs if found}
+
+
+def _replace(path: Path, lines: list[str]) -> None:
+    new = path.with_name(path.name + ".bench")
+    new.write_text("".join(f"{line}\n" for line in lines))
+    os.replace(new, path)
