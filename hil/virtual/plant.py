@@ -92,11 +92,15 @@ class Plant:
             for i, one in enumerate(self._connectors)
         ]
 
+    def meter_wh(self, connector: int) -> int:
+        """The energy that really went through this connector, Wh; at most 0.25 s old."""
+        return int(_parse(self._folder / "plant.out").get(f"wh{connector}", "0"))
+
     def outputs_fall(self) -> None:
-        """The device was reset: coils off, pilot steady. What cards it took, stays."""
+        """The device was reset: coils off, pilot steady. Cards taken and energy moved stay."""
         values = _parse(self._folder / "plant.out")
-        taken = {name: value for name, value in values.items() if name.startswith("auth")}
-        _replace(self._folder / "plant.out", [f"{n}={v}" for n, v in taken.items()])
+        stays = [f"{n}={v}" for n, v in values.items() if n.startswith(("auth", "wh"))]
+        _replace(self._folder / "plant.out", stays)
 
     def _change(self, connector: int, **values: int | str) -> None:
         with self._lock:

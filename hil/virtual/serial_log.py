@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,11 @@ class Line:
     boot: int
     text: str
     note: bool = False
+    match: re.Match[str] | None = None  # of the wait that returned it
+
+    def group(self, number: int) -> str:
+        """A group of the pattern that was waited for; empty if it took no part."""
+        return (self.match and self.match.group(number)) or ""
 
 
 class SerialLog:
@@ -88,9 +93,10 @@ class SerialLog:
             at = start
             while True:
                 for line in self._lines_from(at):
-                    if not line.note and wanted.search(line.text):
+                    match = None if line.note else wanted.search(line.text)
+                    if match:
                         self._read_index = line.index + 1
-                        return line
+                        return replace(line, match=match)
                 at = self._next_index
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:

@@ -41,6 +41,7 @@ _IN = _FOLDER + "/plant.in"
 _OUT = _FOLDER + "/plant.out"
 _OUT_NEW = _OUT + ".new"
 _IN_BYTES = 1024  # more than the bench writes; a longer file is cut, never read into the heap whole
+_METER_REPORT_MS = 250
 _REFRESH_MS = 20  # a car does not change faster, and every call would read a file
 _PILOT_MV = {"A": 12000, "B": 9000, "C": 6000, "D": 3000, "E": 0}
 _PHASES = 3
@@ -62,9 +63,13 @@ class _Connector:
         self.taken = 0
         self.meter_speed = 1
         self.watt_ms = 0
+        self.wh_before = 0  # what the plant counted before this start
 
     def closed(self) -> bool:
         return self.welded or (self.coil and not self.stuck)
+
+    def pulses(self) -> int:
+        return self.watt_ms // 3600000
 
     def power_w(self) -> int:
         """What the car draws: what it wants, at most what the pilot offers, only in C or D."""
@@ -85,6 +90,7 @@ _connectors = tuple([_Connector() for _ in range(CONNECTORS)])
 _buffer = bytearray(_IN_BYTES)
 _read_ms: "int | None" = None
 _integrated_ms = _ticks_ms()
+_reported_ms = _integrated_ms
 
 
 def pilot_mv(connector: int) -> int:
@@ -136,7 +142,7 @@ def energy_pulses(connector: int) -> int:
     """Meter pulses (1 Wh) since this start."""
     _refresh()
     _integrate()
-    return _connectors[connector].watt_ms // 3600000
+    return _connectors[connector].pulses()
 
 
 def rfid(connector: int) -> "str | None":
@@ -167,6 +173,12 @@ def _integrate() -> None:
     _integrated_ms = now
     for one in _connectors:
         one.watt_ms += one.power_w() * elapsed_ms * one.meter_speed
+    if _ticks_diff(now, _reported_ms) >= _METER_REPORT_MS and _charging():
+        _write_outputs()
+
+
+def _charging() -> bool:
+    return any(one.power_w() for one in _connectors)
 
 
 def _each_line(path: str, take: "Callable[[str, _Connector, str], None]") -> None:
@@ -198,20 +210,25 @@ def _set_input(name: str, one: _Connector, value: str) -> None:
         one.card_number = int(number)
 
 
-def _set_taken(name: str, one: _Connector, value: str) -> None:
+def _set_kept(name: str, one: _Connector, value: str) -> None:
     if name == "auth":
         one.taken = int(value)
+    elif name == "wh":
+        one.wh_before = int(value)
 
 
 def _write_outputs() -> None:
+    global _reported_ms
+    _reported_ms = _ticks_ms()
     text = ""
     for index, one in enumerate(_connectors):
         text += f"pwm{index}={one.pwm}\ncoil{index}={int(one.coil)}\n"
         text += f"closed{index}={int(one.closed())}\nauth{index}={one.taken}\n"
+        text += f"wh{index}={one.wh_before + one.pulses()}\n"
     with open(_OUT_NEW, "w") as f:
         f.write(text)
     os.rename(_OUT_NEW, _OUT)  # the bench never reads half of it
 
 
-_each_line(_OUT, _set_taken)
+_each_line(_OUT, _set_kept)
 _write_outputs()
