@@ -1,0 +1,1 @@
+"""The charger: rules that take values and return answers, and a thin layer on the hardware."""
