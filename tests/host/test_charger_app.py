@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -442,3 +444,38 @@ def test_release_on_micropython(version: str, micropython: str, tmp_path: Path) 
     ok, used, detail = done.stdout.strip().split(" ", 2)
     assert ok == str(version in GOOD), detail
     assert int(used) < 32 * 1024, "heap of the application itself"
+
+
+def test_by_hand_a_car_comes_and_goes_and_the_meter_stays(micropython: str, tmp_path: Path) -> None:
+    app = assembly.assemble("1.1.0", tmp_path / "app-1.1.0")
+    plant = tmp_path / "plant.in"
+
+    def start_by_hand() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [micropython, "examples/charger_app/by_hand.py", str(app)],
+            cwd=ROOT,
+            env={"CHARGEFLASH_FOLDER": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def read_until(process: subprocess.Popen[str], words: str) -> str:
+        assert process.stdout
+        for line in process.stdout:
+            if words in line:
+                return line
+        raise AssertionError(f"never said: {words}")
+
+    with start_by_hand() as charger:
+        assert "True" in read_until(charger, "self-test")
+        plant.write_text("cp0=C\npower0=7000\nspeed0=10000\nauth0=1:04A1B2C3\n")
+        read_until(charger, "Charging")
+        time.sleep(0.3)
+        plant.write_text("cp0=A\nauth0=1:04A1B2C3\n")
+        meter = read_until(charger, "ended (EVDisconnected)").partition("meter ")[2].strip()
+        time.sleep(0.1)
+        charger.kill()
+    assert int(meter.split()[0]) > 0
+    with start_by_hand() as charger:
+        assert meter in read_until(charger, "connector 1: meter")
+        charger.send_signal(signal.SIGINT)
