@@ -157,6 +157,11 @@ class Mqtt:
         self._out.packet(_DISCONNECT << 4, 0)
 
     # --- bytes to send ------------------------------------------------------------------------
+    @property
+    def has_outgoing(self) -> bool:
+        """True while bytes wait to be written."""
+        return self._out.end > 0
+
     def outgoing(self) -> memoryview:
         """All bytes that wait, to be written in one call; empty if none do."""
         return self._out.waiting()

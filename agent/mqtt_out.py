@@ -28,35 +28,35 @@ class MqttError(Exception):
 
 
 class Outgoing:
-    """Bytes that wait to be written. `packet` begins one and makes sure that all of it fits."""
+    """Bytes that wait, `end` of them. `packet` begins one and makes sure that all of it fits."""
 
     def __init__(self) -> None:
         self._buf = memoryview(bytearray(TX_BYTES))
-        self._end = 0
+        self.end = 0
 
     def clear(self) -> None:
         """Forget what waits: the connection it was for is gone."""
-        self._end = 0
+        self.end = 0
 
     def waiting(self) -> memoryview:
         """All that waits."""
-        return self._buf[: self._end]
+        return self._buf[: self.end]
 
     def drop(self, count: int) -> None:
         """The first `count` bytes are written."""
-        rest = self._end - count
+        rest = self.end - count
         if rest:
-            self._buf[:rest] = self._buf[count : self._end]
-        self._end = rest
+            self._buf[:rest] = self._buf[count : self.end]
+        self.end = rest
 
     def room(self) -> int:
         """Bytes that a publish may take now."""
-        return PUBLISH_BYTES_MAX - self._end
+        return PUBLISH_BYTES_MAX - self.end
 
     def packet(self, first: int, length: int) -> None:
         """The fixed header of a packet with `length` bytes to follow; MqttError TX_FULL."""
-        if self._end + 3 + length > TX_BYTES:
-            raise MqttError("TX_FULL", "{} bytes wait".format(self._end))
+        if self.end + 3 + length > TX_BYTES:
+            raise MqttError("TX_FULL", "{} bytes wait".format(self.end))
         self._byte(first)
         if length > 0x7F:  # two bytes hold more than TX_BYTES
             self._byte(length & 0x7F | 0x80)
@@ -75,9 +75,9 @@ class Outgoing:
 
     def raw(self, data: "Buffer") -> None:
         """Bytes as they are."""
-        self._buf[self._end : self._end + len(data)] = data
-        self._end += len(data)
+        self._buf[self.end : self.end + len(data)] = data
+        self.end += len(data)
 
     def _byte(self, value: int) -> None:
-        self._buf[self._end] = value
-        self._end += 1
+        self._buf[self.end] = value
+        self.end += 1
