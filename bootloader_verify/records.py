@@ -1,0 +1,136 @@
+"""A value that survives power cuts: a log of records in two halves of a region. FORMATS section 3.
+
+Record, at a write unit's boundary, padded with the erased value to the next one:
+    off  size  field
+      0     4  seq, from 1, one more than the record before
+      4     4  complement of seq
+      8     4  payload length
+     12     4  CRC32 over bytes 0..11 and the payload
+     16     n  payload
+The newest valid record wins. Records are appended; when a half is full the other one is erased and
+used, so the newest valid record is never in a sector that is being erased. A torn record ends its
+half: nothing is written behind it, because its length cannot be trusted.
+"""
+
+import binascii
+import struct
+
+from bootloader_verify.errors import FLASH_RANGE, RECORD_TOO_LARGE, FlashError
+from bootloader_verify.flash import align_up, program_checked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bootloader_verify.flash import Buffer, Flash
+
+_HEAD = "<IIII"
+HEAD_BYTES = 16
+_CRC_FROM = 12  # bytes of the head under the CRC
+_U32 = 0xFFFFFFFF
+
+
+class Records:
+    """The record log in `region` (two halves of whole sectors), payloads of at most `max_payload` bytes."""
+
+    def __init__(self, region: "Flash", max_payload: int) -> None:
+        self._region = region
+        self._half_bytes = region.size_bytes // 2
+        if self._half_bytes % region.erase_bytes or not self._half_bytes:
+            raise FlashError(FLASH_RANGE, "a record log needs two halves of whole sectors")
+        room = align_up(HEAD_BYTES + max_payload, region.write_bytes)
+        if room > self._half_bytes:
+            raise FlashError(RECORD_TOO_LARGE, "{} in {}".format(room, self._half_bytes))
+        self.max_payload = max_payload
+        self._work = memoryview(bytearray(room))
+        self._seq = 0  # of the newest valid record, 0 = none
+        self._at = 0  # its offset
+        self._size = 0  # its payload length
+        self._ends = [0, 0]  # where each half could be appended to; half size = full or torn
+        self._scan()
+
+    @property
+    def seq(self) -> int:
+        """Number of the newest valid record, 0 if there is none."""
+        return self._seq
+
+    def load(self, buf: "bytearray | memoryview") -> int:
+        """Copy the newest payload into `buf`, which must hold it; returns its length, 0 if none."""
+        if not self._seq:
+            return 0
+        if self._size:
+            self._region.read(self._at + HEAD_BYTES, memoryview(buf)[: self._size])
+        return self._size
+
+    def save(self, *parts: "Buffer") -> None:
+        """Append one record made of `parts`; it counts once it has been read back."""
+        size = self._fill(parts)
+        total = align_up(HEAD_BYTES + size, self._region.write_bytes)
+        half = self._place(total)
+        start = half * self._half_bytes + self._ends[half]
+        self._ends[half] = self._half_bytes  # closed, should the write fail in the middle
+        program_checked(self._region, start, self._work[:total])
+        self._ends[half] = start - half * self._half_bytes + total
+        self._seq, self._at, self._size = self._seq + 1, start, size
+
+    def _fill(self, parts: "tuple[Buffer, ...]") -> int:
+        size = sum([len(part) for part in parts])
+        if size > self.max_payload:
+            raise FlashError(RECORD_TOO_LARGE, "{} of {}".format(size, self.max_payload))
+        seq = self._seq + 1
+        struct.pack_into(_HEAD, self._work, 0, seq, seq ^ _U32, size, 0)
+        at = HEAD_BYTES
+        for part in parts:
+            self._work[at : at + len(part)] = part
+            at += len(part)
+        struct.pack_into("<I", self._work, _CRC_FROM, self._crc(size))
+        for i in range(at, align_up(at, self._region.write_bytes)):
+            self._work[i] = self._region.erased
+        return size
+
+    def _crc(self, size: int) -> int:
+        crc = binascii.crc32(self._work[:_CRC_FROM])
+        return binascii.crc32(self._work[HEAD_BYTES : HEAD_BYTES + size], crc)
+
+    def _place(self, total: int) -> int:
+        """The half to append to; erases the other one when the current one has no room left."""
+        newest = 0 if self._at < self._half_bytes else 1
+        if self._ends[newest] + total <= self._half_bytes:
+            return newest
+        other = 1 - newest if self._seq else 0
+        self._ends[other] = self._half_bytes
+        self._region.erase(other * self._half_bytes, self._half_bytes)
+        self._ends[other] = 0
+        return other
+
+    def _scan(self) -> None:
+        for half in (0, 1):
+            at = 0
+            while at + HEAD_BYTES <= self._half_bytes:
+                size = self._valid_at(half * self._half_bytes + at)
+                if size < 0:
+                    break
+                at += align_up(HEAD_BYTES + size, self._region.write_bytes)
+            blank = self._blank_from(half * self._half_bytes + at, (half + 1) * self._half_bytes)
+            self._ends[half] = at if blank else self._half_bytes
+
+    def _valid_at(self, offset: int) -> int:
+        """Payload length of a valid record at `offset`, which it takes note of; -1 if there is none."""
+        self._region.read(offset, self._work[:HEAD_BYTES])
+        seq, inverse, size, crc = struct.unpack_from(_HEAD, self._work, 0)
+        end = offset % self._half_bytes + HEAD_BYTES + size
+        if seq ^ inverse != _U32 or size > self.max_payload or end > self._half_bytes:
+            return -1
+        self._region.read(offset + HEAD_BYTES, self._work[HEAD_BYTES : HEAD_BYTES + size])
+        if self._crc(size) != crc:
+            return -1
+        if seq > self._seq:
+            self._seq, self._at, self._size = seq, offset, size
+        return int(size)
+
+    def _blank_from(self, start: int, end: int) -> bool:
+        step = len(self._work)
+        for at in range(start, end, step):
+            part = self._work[: min(step, end - at)]
+            self._region.read(at, part)
+            if part != bytes([self._region.erased]) * len(part):
+                return False
+        return True
