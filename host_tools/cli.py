@@ -1,0 +1,72 @@
+"""The command `chargeflash`. Each command is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import entry_points, version
+from typing import Any
+
+import click
+
+# name -> where its click command is
+COMMANDS = {
+    "build": "host_tools.build:build",
+    "keys": "host_tools.keys:keys",
+    "offer": "host_tools.offer:offer",
+    "publish": "host_tools.publish:publish",
+    "serve": "host_tools.server.command:serve",
+    "show": "host_tools.show:show",
+    "sign": "host_tools.sign:sign",
+    "status": "host_tools.status:status",
+    "verify": "host_tools.verify:verify",
+}
+PLUGINS = "chargeflash.commands"  # entry points: the bench adds its commands here
+
+
+class LazyGroup(click.Group):
+    """Commands of COMMANDS and of the entry points, loaded by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *(point.name for point in entry_points(group=PLUGINS))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        where = COMMANDS.get(cmd_name)
+        if where is not None:
+            module, _, name = where.partition(":")
+            found: Any = getattr(importlib.import_module(module), name)
+            return found  # type: ignore[no-any-return]
+        for point in entry_points(group=PLUGINS, name=cmd_name):
+            found = point.load()
+            return found  # type: ignore[no-any-return]
+        return None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("chargeflash"), prog_name="chargeflash")
+def chargeflash() -> None:
+    """Firmware updates for EV chargers that cannot leave a charger dead."""
+
+
+def main() -> None:
+    """Entry point: a foreseeable mistake is one line and an exit code, never a traceback."""
+    try:
+        chargeflash(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing more to say
+        sys.exit(1)
+    except Exception as error:
+        code = getattr(error, "code", None)
+        exit_code = getattr(error, "exit_code", None)
+        if code is None or exit_code is None:
+            raise  # a defect of ours: show all of it
+        click.echo(f"error: {error} [{code}]", err=True)
+        sys.exit(exit_code)
