@@ -35,7 +35,7 @@ from bootloader_verify.keyset import ALL_CLASSES, ECDSA_P256, RELEASE, ROLLOUT, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Any, Optional
 
     from bootloader_verify.container import Header, Read, Tlvs
     from bootloader_verify.keyset import Key, Keyset
@@ -232,9 +232,10 @@ def _check_hardware(tlvs: "Tlvs", expect: Expect) -> None:
     if expect.cid is not None and cid != expect.cid:
         raise VerifyError(WRONG_HW, "another hardware class")
     revisions = tlvs.protected.get(container.TLV_REVISIONS)
-    if revisions is not None and expect.revision is not None:
-        if expect.revision.encode() not in revisions.split(b","):
-            raise VerifyError(WRONG_HW, "not for revision {}".format(expect.revision))
+    if revisions is None or expect.revision is None:
+        return
+    if expect.revision.encode() not in revisions.split(b","):
+        raise VerifyError(WRONG_HW, "not for revision {}".format(expect.revision))
 
 
 def _check_epoch(tlvs: "Tlvs", keyset: "Keyset", expect: Expect) -> int:
@@ -273,7 +274,7 @@ def _rung_9_erased(read: "Read", start: int, size: int, erased: int) -> None:
         start += count
 
 
-def _hash(hasher: "hashlib._Hash", read: "Read", start: int, end: int) -> None:
+def _hash(hasher: "Any", read: "Read", start: int, end: int) -> None:
     buf = memoryview(bytearray(BUFFER_BYTES))
     while start < end:
         part = buf[: min(BUFFER_BYTES, end - start)]

@@ -43,7 +43,9 @@ RESET_CAUSES = tuple(sorted(_NOTES))
 class Layout:
     """Offsets of the trailer's fields in a slot of `slot_size` bytes."""
 
-    def __init__(self, slot_size: int, write_bytes: int, erase_bytes: int, erased: int = 0xFF) -> None:
+    def __init__(
+        self, slot_size: int, write_bytes: int, erase_bytes: int, erased: int = 0xFF
+    ) -> None:
         unit = max(8, write_bytes)
         self.slot_size = slot_size
         self.unit = unit

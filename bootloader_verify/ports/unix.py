@@ -7,7 +7,13 @@ a killed process leaves what a power cut would leave.
 
 import os
 
-from bootloader_verify.errors import FLASH_ALIGN, FLASH_RANGE, FLASH_REWRITE, READ_FAILED, FlashError
+from bootloader_verify.errors import (
+    FLASH_ALIGN,
+    FLASH_RANGE,
+    FLASH_REWRITE,
+    READ_FAILED,
+    FlashError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
