@@ -101,12 +101,15 @@ OFFER_REJECTED, OFFER_ACCEPTED = "OfferRejected", "OfferAccepted"
 FIRMWARE_UPDATED, INVALID_FIRMWARE_SIGNATURE = "FirmwareUpdated", "InvalidFirmwareSignature"
 ACTIVATION_DEFERRED, UPDATE_FAILED = "ActivationDeferred", "UpdateFailed"
 REPLAY_ATTEMPT = "AttemptedReplayAttacks"
+APPLICATION_STOPPED, COMMAND_REJECTED = "ApplicationStopped", "CommandRejected"
+EPOCH_NOT_STORED = "EpochNotStored"
 CMD_BYTES_MAX = 256
 CMD_CANCEL, CMD_STATUS = "cancel", "status"
 
 # Why something was refused: our stable code -> the reason that OCPP knows (at most 20 characters).
 REASON_OF = {
     "ALREADY_INSTALLED": "InvalidValue",
+    "APP_SILENT": "ControllerUnreach",
     "BAD_CRC": "CrcMismatch",
     "BAD_EPOCH": "InvalidValue",
     "BAD_HASH": "HashMismatch",
@@ -119,6 +122,8 @@ REASON_OF = {
     "WRONG_ROLE": "InvalidCertificate",
     "REVOKED": "InvalidCertificate",
     "CANCELED": "Canceled",
+    "CHANGED": "HashMismatch",
+    "CONTACTOR_CLOSED": "ContactorFault",
     "DEADLINE": "DeadlineExceeded",
     "DENIED": "VersionDenied",
     "DEPENDENCY": "DependencyUnmet",
@@ -130,9 +135,11 @@ REASON_OF = {
     "MISMATCH": "HashMismatch",
     "NOT_ERASED": "HashMismatch",
     "OUT_OF_STORAGE": "OutOfStorage",
+    "PLUGGED": "VehicleConnected",
     "REPLAY": "InvalidValue",
     "ROLLBACK": "Downgrade",
     "TRIAL_FAILED": "TrialBootFailed",
+    "TX_IN_PROGRESS": "TxInProgress",
     "UNSUPPORTED": "InvalidValue",
     "WRONG_DEVICE": "InvalidValue",
     "WRONG_HW": "WrongHardware",

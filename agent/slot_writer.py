@@ -16,9 +16,8 @@ from bootloader_verify.errors import FLASH_READBACK, FlashError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bootloader_verify.trailer import Layout
-
     from bootloader_verify.flash import Region
+    from bootloader_verify.trailer import Layout
 
 _CHUNK_BYTES = 512  # read-back and blank checks go in such steps
 

@@ -49,6 +49,7 @@ MISSING = "missing"  # the scan met a block that has to be fetched
 COMPLETE = "complete"  # every block is proved in flash, the rest of the slot is erased
 LINK_DOWN = "link_down"
 LINK_UP = "link_up"
+ANOTHER = "another"  # this artifact cannot be had: go on with another one of the same image
 DAMAGED = "damaged"  # the read-back no longer matches the index: fetch those blocks again
 VERIFIED = "verified"
 GATE_OPEN = "gate_open"
@@ -71,6 +72,9 @@ TRANSITIONS = {
     (SCANNING, MISSING): DOWNLOADING,
     (SCANNING, COMPLETE): VERIFYING,
     (SCANNING, LINK_DOWN): PAUSED,
+    (SCANNING, ANOTHER): SCANNING,
+    (DOWNLOADING, ANOTHER): SCANNING,
+    (PAUSED, ANOTHER): PAUSED,
     (DOWNLOADING, COMPLETE): VERIFYING,
     (DOWNLOADING, LINK_DOWN): PAUSED,
     (PAUSED, LINK_UP): SCANNING,

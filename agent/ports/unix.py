@@ -10,6 +10,8 @@ A port is this list of names; the one of another board has the same:
     reset()                  does not return
     Watchdog(timeout_ms)     .feed()
     mount(view, path)        a ROMFS in place
+    charger_io()             the charger's hardware, for the application
+    show_error(err)          the trace, on the console
     heap()                   (used, free) bytes, after a collection
     tls_context(ca, cert, key)          DER bytes in, what `connect` takes out
     await connect(host, port, tls, server_name)     a stream:
@@ -131,6 +133,22 @@ def mount(view: memoryview, path: str) -> None:
     import vfs
 
     vfs.mount(vfs.VfsRom(view), path)  # type: ignore[abstract,unused-ignore]
+
+
+def charger_io() -> "Any":
+    """What an application gets as `services.io`."""
+    import virtual_io
+
+    return virtual_io
+
+
+def show_error(err: Exception) -> None:
+    """Print the trace of `err`."""
+    show: "Any" = getattr(sys, "print_exception", None)
+    if show is not None:
+        show(err)
+    else:  # CPython
+        print("{}: {}".format(type(err).__name__, err))
 
 
 def heap() -> "tuple[int, int]":

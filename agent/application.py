@@ -1,0 +1,77 @@
+"""The charger application as the agent sees it: asked, never trusted.
+
+The contract is in examples/charger_app/README.md. What an application answers may decide whether a
+charger is interrupted, so an answer that fails or is of another type counts as the careful one.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+PLUGGED_STATES = ("Occupied", "Reserved")  # OCPP ConnectorStatus; a fault may need the update
+_DETAIL_CHARS = 120
+
+
+class Application:
+    """`app` None: there is none (recovery). `running` goes False when it stopped, `fault` says why.
+
+    `silent`: its last answer failed, in which way says `fault`.
+    """
+
+    def __init__(self, app: "Any", log: "Callable[[str], None]") -> None:
+        self._app = app
+        self._log = log
+        self.running = app is not None
+        self.silent = False
+        self.fault = ""
+        self._held = False
+
+    def stopped(self, why: str) -> None:
+        """Its task has ended, by an error or by itself: both are faults."""
+        self.running = False
+        self.fault = why[:_DETAIL_CHARS]
+        self._log("application stopped: " + why)
+
+    # --- questions ----------------------------------------------------------------------------
+    def charging(self) -> bool:
+        """A transaction runs or is about to begin."""
+        return self._ask("charging", True) is not False
+
+    def contactor_closed(self) -> bool:
+        """Any contactor is closed or told to be."""
+        return self._ask("contactor_closed", True) is not False
+
+    def plugged(self) -> bool:
+        """A car is, or may be, connected somewhere."""
+        states = self._ask("connectors", None)
+        if not isinstance(states, list):
+            return self.running
+        return any(state in PLUGGED_STATES for state in states)
+
+    def self_test(self) -> "tuple[bool, str]":
+        """(passed, detail). Blocks for up to a second."""
+        if not self.running:
+            return False, self.fault or "no application"
+        answer = self._ask("self_test", None)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            return False, self.fault or "self-test gave no answer"
+        return answer[0] is True, str(answer[1])[:_DETAIL_CHARS]
+
+    def hold(self, on: bool) -> None:
+        """Availability hold: begin no session while it is on."""
+        if on != self._held:
+            self._held = on
+            self._ask("hold", None, on)
+
+    def _ask(self, name: str, otherwise: "Any", *args: "Any") -> "Any":
+        """The answer, or `otherwise` if it fails; False where there is nobody to ask."""
+        if not self.running:
+            return False
+        try:
+            answer = getattr(self._app, name)(*args)
+            self.silent = False
+            return answer
+        except Exception as err:  # whatever an application may raise
+            self.silent = True
+            self.fault = "{}: {} {}".format(name, type(err).__name__, err)[:_DETAIL_CHARS]
+            return otherwise

@@ -1,0 +1,100 @@
+"""The spare slot from "all blocks are there" to "armed", and a trial from "healthy" to "confirmed".
+
+Each step may be cut and done again: the trailer's magic is the last write of arming, image_ok the
+first of confirming, and the epoch rises only behind it.
+"""
+
+from bootloader_verify import boot, ladder, trailer
+from bootloader_verify.counter import EPOCH_STEP_MAX, EpochCounter
+from bootloader_verify.errors import (
+    ALG_MISMATCH,
+    BAD_HASH,
+    BAD_SIGNATURE,
+    NOT_ERASED,
+    REVOKED,
+    THRESHOLD,
+    UNKNOWN_KEY,
+    UNSIGNED,
+    WRONG_ROLE,
+    VerifyError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.manifest import Manifest
+    from bootloader_verify.boot import Booted
+    from bootloader_verify.keyset import Keyset
+    from bootloader_verify.ladder import Verified
+    from bootloader_verify.slot import Slot
+
+MISMATCH = "MISMATCH"  # authentic, but not the image that the manifest named (THREATS 30)
+# The signer is at fault, in OCPP's words InvalidSignature; all else is InstallVerificationFailed.
+SIGNER_CODES = (
+    ALG_MISMATCH,
+    BAD_SIGNATURE,
+    REVOKED,
+    THRESHOLD,
+    UNKNOWN_KEY,
+    UNSIGNED,
+    WRONG_ROLE,
+)
+# Flash may have changed since the blocks were proved: looking again finds out which ones.
+MAY_BE_DAMAGE = (BAD_HASH, NOT_ERASED)
+_U32 = 0xFFFFFFFF
+
+
+class Installer:
+    """Of one boot. `least_epoch`: what an image must have to be installed."""
+
+    def __init__(
+        self, booted: "Booted", spare: "Slot", keyset: "Keyset", counter: EpochCounter
+    ) -> None:
+        self._booted = booted
+        self.spare = spare
+        self._keyset = keyset
+        self._counter = counter
+
+    @property
+    def least_epoch(self) -> int:
+        """The stored epoch or the running image's, whichever is higher."""
+        running = self._booted.verified
+        return max(self._booted.epoch or 0, running.epoch if running else 0)
+
+    def verify(self, manifest: "Manifest") -> "Verified":
+        """The ladder over the spare slot, read back from flash; the image must be the named one.
+
+        VerifyError with the ladder's codes or MISMATCH.
+        """
+        least = self.least_epoch
+        found = self.spare.verify(self._keyset, boot.VERSION, least, least + EPOCH_STEP_MAX)
+        named = (manifest.digest, manifest.size, manifest.version, manifest.epoch)
+        if (found.digest, found.end, tuple(found.version), found.epoch) != named:
+            raise VerifyError(MISMATCH, "the image is not the one that the manifest names")
+        return found
+
+    def arm(self, verified: "Verified", attempts: int) -> None:
+        """Make it a trial. VerifyError CHANGED if flash changed since `verify`; FlashError."""
+        slot = self.spare
+        ladder.recheck(slot.region.read, verified)
+        state = slot.state()
+        if not state.blank:
+            trailer.erase(slot.region, slot.layout)
+        trailer.arm(slot.region, slot.layout, self._next_counter(), attempts)
+
+    def _next_counter(self) -> int:
+        """Higher than that of the running slot, which is the only other one."""
+        running = self._booted.state
+        last = running.counter if running is not None and running.counter is not None else 0
+        return min(last + 1, _U32)
+
+    def confirm(self) -> None:
+        """Make the running trial permanent. Doing it again is no harm."""
+        slot = self._booted.slot
+        assert slot is not None
+        trailer.confirm(slot.region, slot.layout, slot.state())
+
+    def raise_epoch(self) -> None:
+        """To that of the running, confirmed image. VerifyError or FlashError: it stays as it was."""
+        verified = self._booted.verified
+        assert verified is not None
+        self._counter.raise_to(verified.epoch)
