@@ -10,17 +10,14 @@ leaves the agent running, so that a charger can always be sent a better image.
 import asyncio
 import sys
 
-from agent import config, journal, link, manifest, protocol, session
+from agent import config, link, manifest, protocol, session
 from agent.alive import Keeper, Turns
 from agent.application import Application
-from agent.download import Download
-from agent.install import Installer
 from agent.mqtt import Mqtt
+from agent.parts import Parts
 from agent.ports.net import Net
-from agent.report import Reporter
-from agent.updater import Parts, Updater
-from bootloader_verify import boot, decision
-from bootloader_verify.counter import EpochCounter
+from agent.updater import Updater
+from bootloader_verify import boot
 from bootloader_verify.records import Records
 from bootloader_verify.slot import region
 
@@ -112,12 +109,7 @@ class _Charger:
         self._application = Application(self._module, print)
         if self._module is None and booted.slot is not None:
             self._application.stopped(self._load_fault)
-        scratch = memoryview(
-            bytearray(
-                max(journal.record_bytes(manifest.CONTAINER_BYTES_MAX), board.BLOCK_BYTES_MAX)
-            )
-        )
-        self._updater = self._make_updater(board, flash, keyset, stage, scratch)
+        self._updater = self._make_updater(board, flash, keyset, stage)
         self._session = self._make_session(board) if self._config is not None else None
 
     # --- making -------------------------------------------------------------------------------
@@ -139,52 +131,13 @@ class _Charger:
             self._load_fault = "{}: {}".format(type(err).__name__, err)
             return None
 
-    def _make_updater(
-        self, board: "Any", flash: "Any", keyset: "Any", stage: "Boot", scratch: memoryview
-    ) -> Updater:
-        parts = Parts()
-        spare = _spare(stage, self._booted)
-        counter = EpochCounter(region(flash, board, "epoch"))
-        records = Records(region(flash, board, "journal"), len(scratch))
-        parts.booted = self._booted
-        parts.keyset = keyset
-        parts.installer = Installer(self._booted, spare, keyset, counter)
-        parts.journal = journal.Journal(records, scratch)
-        parts.download = Download(spare.region, spare.layout, scratch, board.BLOCK_BYTES_MAX)
-        parts.device = self._device(board, spare)
-        parts.app = self._application
-        parts.reporter = Reporter(self._facts())
-        parts.log = print
+    def _make_updater(self, board: "Any", flash: "Any", keyset: "Any", stage: "Boot") -> Updater:
+        settings = self._config
+        names = [settings.device] + settings.groups if settings is not None else []
+        parts = Parts(flash, board, keyset, stage, self._booted, self._application, names)
         parts.restart = self._ask_restart
         parts.nonce = lambda: int(self._port.random_below(_NONCE_MAX))
         return Updater(parts, self._port.now_ms())
-
-    def _device(self, board: "Any", spare: "Any") -> manifest.Device:
-        names = [self._config.device] + self._config.groups if self._config is not None else []
-        device = manifest.Device(
-            names,
-            board.VID,
-            board.CID,
-            board.REVISION,
-            spare.layout.image_limit,
-            board.BLOCK_BYTES_MAX,
-        )
-        verified = self._booted.verified
-        if verified is not None:
-            device.version = manifest.parse_version(manifest.version_text(verified.version))
-            device.digest = verified.digest
-        return device
-
-    def _facts(self) -> "dict[str, Any]":
-        booted = self._booted
-        version = manifest.version_text(booted.verified.version) if booted.verified else ""
-        return {
-            "version": version,
-            "slot": booted.slot.name if booted.slot else "",
-            "mode": booted.mode,
-            "epoch": booted.epoch or 0,
-            "attempt": booted.attempt,
-        }
 
     def _make_session(self, board: "Any") -> session.Session:
         settings = self._config
@@ -275,11 +228,3 @@ def _read_config(port: "Any") -> "Config | None":
     except (OSError, config.ConfigError) as err:
         print("settings: {}; going on without a broker".format(err))
         return None
-
-
-def _spare(stage: "Boot", booted: "Booted") -> "Any":
-    """The slot that does not run; in recovery the one that is not confirmed, or b."""
-    first, second = stage.slots
-    if booted.mode == decision.RECOVERY:
-        return first if second.state().confirmed and not first.state().confirmed else second
-    return second if booted.slot is first else first

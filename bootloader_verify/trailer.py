@@ -5,8 +5,10 @@ Unit = max(8, write unit). From the slot's end downwards (unit 8):
     -24   image_ok    0x01 = confirmed
     -32   copy_done   0x01 = was selected to boot
     -48   swap_info, swap_size: MCUboot's, left erased
-    -64   install record: counter, its complement, attempts allowed, its complement (4 x u32)
     ...   MAX_BOOTS attempt marks, one unit each, then MAX_BOOTS notes, one unit each
+    -256  install record: counter, its complement, attempts allowed, its complement (4 x u32)
+The marks stand between the magic and the install record: whichever end a cut erase begins at, the
+trial is gone before its marks are, so it never comes back with fresh attempts.
 A flag is erased (unset), 0x01 (set) or anything else (bad). No unit is programmed twice. The trailer
 has erase sectors of its own, so that arming a slot again never touches the image: `image_limit` is
 where they begin, and an image must end at or before it.
@@ -36,7 +38,8 @@ _U32 = 0xFFFFFFFF
 _FLAG_SET = 0x01
 # How an attempt ended -> the note's first byte.
 POWER, WATCHDOG, SOFT, HARD, UNKNOWN = "power", "watchdog", "soft", "hard", "unknown"
-_NOTES = {POWER: 0x50, WATCHDOG: 0x57, SOFT: 0x53, HARD: 0x48, UNKNOWN: 0x3F}
+# 0xA0 has a bit that no other code has, and lacks one of each: no torn note reads as a power loss.
+_NOTES = {POWER: 0xA0, WATCHDOG: 0x57, SOFT: 0x53, HARD: 0x48, UNKNOWN: 0x3F}
 RESET_CAUSES = tuple(sorted(_NOTES))
 
 
@@ -54,10 +57,10 @@ class Layout:
         self.image_ok = (self.magic - unit) // unit * unit
         self.copy_done = self.image_ok - unit
         swap_size = self.copy_done - 2 * unit
-        self.install = (swap_size - _INSTALL_BYTES) // unit * unit
-        self.marks = self.install - MAX_BOOTS * unit
+        self.marks = swap_size - MAX_BOOTS * unit
         self.notes = self.marks - MAX_BOOTS * unit
-        self.image_limit = slot_size - align_up(slot_size - self.notes, erase_bytes)
+        self.install = self.notes - align_up(_INSTALL_BYTES, unit)
+        self.image_limit = slot_size - align_up(slot_size - self.install, erase_bytes)
         if self.image_limit < erase_bytes:
             raise FlashError(FLASH_RANGE, "a slot of {} bytes has no room".format(slot_size))
 
@@ -98,9 +101,12 @@ class TrailerState:
 
     @property
     def armed(self) -> bool:
-        """Armed and not confirmed: a trial, whether or not it has attempts left."""
-        whole = self.magic == SET and self.counter is not None
-        return whole and self.image_ok == ERASED and self.copy_done != BAD
+        """Armed and not confirmed: a trial, whether or not it has attempts left.
+
+        A torn copy_done is no reason against it: it is what a power cut at the first boot of a trial
+        leaves, it decides nothing (nor does it in MCUboot), and the attempt marks do the counting.
+        """
+        return self.magic == SET and self.counter is not None and self.image_ok == ERASED
 
     @property
     def exhausted(self) -> bool:

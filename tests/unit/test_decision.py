@@ -21,14 +21,14 @@ def trailers(counter):
         "armed": trailer(counter=counter),
         "running": trailer(copy_done=SET, counter=counter, used=2),
         "used up": trailer(copy_done=SET, counter=counter, used=3),
-        "bad copy_done": trailer(copy_done=BAD, counter=counter),
+        "torn copy_done": trailer(copy_done=BAD, counter=counter),
         "confirmed": trailer(image_ok=SET, copy_done=SET, counter=counter),
         "torn confirm": trailer(image_ok=BAD, copy_done=SET, counter=counter),
     }
 
 
-TRIALS = ("armed", "running")
-NEITHER = ("blank", "torn magic", "torn record", "bad copy_done", "torn confirm")
+TRIALS = ("armed", "running", "torn copy_done")
+NEITHER = ("blank", "torn magic", "torn record", "torn confirm")
 
 
 def slots_of_all_kinds(name, counter):

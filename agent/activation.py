@@ -1,0 +1,101 @@
+"""The job's second half: wait for the charger, arm, reset, prove the new image, confirm or give up."""
+
+from agent import manifest, protocol, states
+from agent.gate import SETTLING
+from agent.health import HEALTHY, UNHEALTHY, Health
+from agent.transfer import Transfer
+from bootloader_verify import decision
+from bootloader_verify.errors import CodedError, VerifyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.parts import Parts
+
+GOODBYE_MS = 5_000  # the last status before a reset may take so long to be acknowledged
+
+
+class Activation(Transfer):
+    """WAITING, ARMING, REBOOTING, TRIAL, GIVING_UP and CONFIRMING, a step at a time."""
+
+    def __init__(self, parts: "Parts", now_ms: int) -> None:
+        super().__init__(parts, now_ms)
+        self._health: "Health | None" = None
+        self._waits_for = ""
+        self._alarmed = False
+
+    def _waiting(self) -> bool:
+        code = self._gate.poll(self._now_ms, self._policy().require_unplugged)
+        if not code:
+            self._waits_for, self._alarmed = "", False
+            self._go(states.GATE_OPEN)
+            return True
+        if code not in (SETTLING, self._waits_for):
+            self._waits_for = code
+            self._say(protocol.INSTALL_SCHEDULED, code)
+        limit_ms = self._policy().max_deferral_s * 1000
+        if 0 < limit_ms <= self._in_state_ms() and not self._alarmed:
+            self._alarmed = True
+            self._tell(protocol.ACTIVATION_DEFERRED, code, "")
+        return False
+
+    def _arming(self) -> bool:
+        assert self._verified is not None
+        self._p.journal.arming()
+        try:
+            self._p.installer.arm(self._verified, self._policy().attempts)
+        except VerifyError as err:
+            self._abort(protocol.INSTALL_VERIFICATION_FAILED, err.code, err.detail)
+            return True
+        self._go(states.ARMED)
+        return True
+
+    def _rebooting(self) -> bool:
+        """The last look: nobody may lose their charge to this reset."""
+        code = self._gate.poll(self._now_ms, False)
+        if not code and self._has_said_all():
+            self._p.restart("the new image is armed")
+        return False
+
+    def _has_said_all(self) -> bool:
+        return self._p.reporter.idle or self._in_state_ms() >= GOODBYE_MS
+
+    def _begin_trial(self) -> None:
+        self._health = Health(self._p.app, self._policy().confirm_s, self._now_ms)
+
+    def _trial(self) -> bool:
+        assert self._health is not None
+        verdict = self._health.poll(self._now_ms, self._link_up, self.defects)
+        if verdict == HEALTHY:
+            self._p.log("trial: healthy, " + self._health.detail)
+            self._go(states.HEALTHY)
+        elif verdict == UNHEALTHY:
+            self._p.log("trial: unhealthy, " + self._health.detail)
+            self._go(states.UNHEALTHY)
+            if self._manifest is not None:
+                self._p.journal.note(protocol.plain(self._health.detail))
+        return False
+
+    def _giving_up(self) -> bool:
+        """The reset burns this attempt; the boot stage decides what comes next."""
+        if self._has_said_all() or not self._link_up:
+            self._p.restart("the trial is given up")
+        return False
+
+    def _confirming(self) -> bool:
+        """Once image_ok is kept there is no way back: what fails behind it is told, no more."""
+        self._p.installer.confirm()
+        try:
+            self._p.installer.raise_epoch()
+        except CodedError as err:
+            self._tell(protocol.EPOCH_NOT_STORED, err.code, err.detail)
+        self._p.reporter.facts(
+            mode=decision.CONFIRMED, attempt=0, epoch=self._p.installer.least_epoch
+        )
+        if self._manifest is not None:
+            self._p.journal.close(protocol.INSTALLED, "", "")
+        self._go(states.PROVED)
+        assert self._p.booted.verified is not None
+        version = manifest.version_text(self._p.booted.verified.version)
+        self._tell(protocol.FIRMWARE_UPDATED, "", version)
+        self._end()
+        return False

@@ -1,0 +1,94 @@
+"""What an updater works with, put together from a flash, a board and what was booted. No hardware.
+
+RAM: one scratch buffer for journal records and blocks, and what Download says of itself.
+"""
+
+from agent import journal, manifest
+from agent.download import Download
+from agent.install import Installer
+from agent.report import Reporter
+from bootloader_verify import decision
+from bootloader_verify.counter import EpochCounter
+from bootloader_verify.records import Records
+from bootloader_verify.slot import region
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from agent.application import Application
+    from bootloader_verify.boot import Boot, Booted
+    from bootloader_verify.flash import Flash
+    from bootloader_verify.keyset import Keyset
+    from bootloader_verify.slot import Slot
+
+
+class Parts:
+    """`names`: the device and its groups. The functions log, restart and nonce are set by the owner:
+
+    log(text); restart(reason): make outputs safe and reset, may return; nonce() -> 0..65535.
+    """
+
+    def __init__(
+        self,
+        flash: "Flash",
+        board: "Any",
+        keyset: "Keyset",
+        stage: "Boot",
+        booted: "Booted",
+        app: "Application",
+        names: "list[str]",
+    ) -> None:
+        record_bytes = journal.record_bytes(manifest.CONTAINER_BYTES_MAX)
+        scratch = memoryview(bytearray(max(record_bytes, board.BLOCK_BYTES_MAX)))
+        spare = spare_slot(stage, booted)
+        self.booted = booted
+        self.keyset = keyset
+        self.app = app
+        self.installer = Installer(
+            booted, spare, keyset, EpochCounter(region(flash, board, "epoch"))
+        )
+        self.journal = journal.Journal(
+            Records(region(flash, board, "journal"), record_bytes), scratch
+        )
+        self.download = Download(spare.region, spare.layout, scratch, board.BLOCK_BYTES_MAX)
+        self.device = _device(board, names, booted, spare)
+        self.reporter = Reporter(_facts(booted))
+        self.log: "Callable[[str], None]" = print
+        self.restart: "Callable[[str], None]" = print
+        self.nonce: "Callable[[], int]" = int
+
+
+def spare_slot(stage: "Boot", booted: "Booted") -> "Slot":
+    """The slot that does not run; in recovery the one that is not confirmed, or b."""
+    first, second = stage.slots
+    if booted.mode == decision.RECOVERY:
+        return first if second.state().confirmed and not first.state().confirmed else second
+    return second if booted.slot is first else first
+
+
+def _device(board: "Any", names: "list[str]", booted: "Booted", spare: "Slot") -> manifest.Device:
+    device = manifest.Device(
+        names,
+        board.VID,
+        board.CID,
+        board.REVISION,
+        spare.layout.image_limit,
+        board.BLOCK_BYTES_MAX,
+    )
+    verified = booted.verified
+    if verified is not None:
+        device.version = manifest.parse_version(manifest.version_text(verified.version))
+        device.digest = verified.digest
+    return device
+
+
+def _facts(booted: "Booted") -> "dict[str, Any]":
+    """The fields of the status that stay as they are until the next boot or confirmation."""
+    return {
+        "version": manifest.version_text(booted.verified.version) if booted.verified else "",
+        "slot": booted.slot.name if booted.slot else "",
+        "mode": booted.mode,
+        "epoch": booted.epoch or 0,
+        "attempt": booted.attempt,
+    }

@@ -1,0 +1,231 @@
+"""A whole charger in one process: RAM flash, boot stage, updater, application, server, broker.
+
+Everything that decides is the real code; only radio, clock and charger are played. A life ends by a
+reset, by a cut (PowerCut passes through) or when there is nothing more to do.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from agent import protocol, states
+from agent.application import Application
+from agent.parts import Parts
+from agent.updater import Updater
+from bootloader_verify import boot, container, keyset, p256, trailer
+from bootloader_verify.counter import EpochCounter
+from bootloader_verify.keyset import Key, Keyset
+from bootloader_verify.slot import Slot, region
+from host_tools import artifact, manifest
+from host_tools import container as containers
+from tests.power.flash_model import RamNor
+from tests.unit.fakes import App
+from tests.vectors import signing_DO_NOT_USE as signing
+
+DEVICE = "CP-0001"
+TICK_MS = 100
+STEPS_MAX = 20_000
+VID, CID = bytes(range(16)), bytes(range(16, 32))
+# One verification of the same bytes is enough for thousands of cuts: a pure function.
+_verify = functools.lru_cache(maxsize=None)(p256.verify)
+
+
+class TestSigner:
+    """A key of tests/vectors as a signer."""
+
+    __test__ = False
+
+    def __init__(self, name: str) -> None:
+        self.alg = keyset.ECDSA_P256
+        self.public_raw = signing.public_raw(name)
+        self.key_id = keyset.key_id(self.alg, self.public_raw)
+        self._name = name
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        return signing.sign(self._name, digest)
+
+
+RELEASE, ROLLOUT, STRANGER = (TestSigner(name) for name in ("release", "rollout", "stranger"))
+
+
+def keys() -> Keyset:
+    trusted = {
+        one.key_id: Key(one.key_id, one.alg, role, keyset.ALL_CLASSES, one.public_raw)
+        for one, role in ((RELEASE, keyset.RELEASE), (ROLLOUT, keyset.ROLLOUT))
+    }
+    return Keyset(1, trusted, {role: 1 for role in keyset.ROLES})
+
+
+@functools.lru_cache
+def image(version: str, epoch: int = 1, size: int = 9000, signer: TestSigner = RELEASE) -> bytes:
+    """A signed image whose payload depends on the version only in its second half."""
+    half = bytes(i * 7 % 251 for i in range(size // 2))
+    payload = half + bytes((i + sum(version.encode())) % 253 for i in range(size - size // 2))
+    made = containers.build(payload, container.KIND_IMAGE, version, epoch, VID, CID)
+    return containers.add_signature(made, signer)
+
+
+def board(erase: int = 1024, write: int = 8, slot: int = 16_384) -> Any:
+    """A map with everything that a board has."""
+    half = max(erase, 8192)
+    regions, at = {}, 0
+    for name, size in (
+        ("slot_a", slot),
+        ("slot_b", slot),
+        ("epoch", 2 * erase),
+        ("keyset", 2 * erase),
+        ("journal", 2 * half),
+        ("events", 2 * erase),
+        ("app_data", 2 * erase),
+    ):
+        regions[name] = (at, size)
+        at += size
+    return SimpleNamespace(
+        VID=VID,
+        CID=CID,
+        REVISION="A",
+        FLASH_SIZE=at,
+        ERASE=erase,
+        WRITE=write,
+        ERASED=0xFF,
+        BLOCK_BYTES_MAX=4096,
+        REGIONS=regions,
+    )
+
+
+def factory(map_: Any, first: bytes, epoch: int = 1) -> RamNor:
+    """A flash as the factory leaves it: `first` confirmed in slot a."""
+    flash = RamNor(map_.FLASH_SIZE, map_.ERASE, map_.WRITE)
+    slot = Slot(flash, map_, "a")
+    rest = -len(first) % map_.WRITE
+    slot.region.program(0, first + b"\xff" * rest)
+    trailer.arm(slot.region, slot.layout, 1)
+    trailer.confirm(slot.region, slot.layout, slot.state())
+    EpochCounter(region(flash, map_, "epoch")).raise_to(epoch)
+    return flash
+
+
+@dataclass
+class World:
+    """What stands around the charger, and what was heard of it."""
+
+    map: Any
+    keys: Keyset = field(default_factory=keys)
+    offer: bytes = b""
+    artifacts: dict[bytes, artifact.Artifact] = field(default_factory=dict)
+    ill: set[str] = field(default_factory=set)  # versions whose self-test fails
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    boots: list[boot.Booted] = field(default_factory=list)
+    fetched: list[int] = field(default_factory=list)  # numbers of the blocks that arrived
+    now_ms: int = 0
+
+    def publish(self, data: bytes, seq: int, encoding: str = "raw", **policy: Any) -> None:
+        """Put an offer of `data` on the broker. Request id = 100 + seq."""
+        block_size = 1024 if self.map.ERASE < 4096 else 4096
+        made = artifact.make(data, encoding, block_size)
+        self.artifacts[made.id] = made
+        facts = manifest.read_image(data)
+        rules = manifest.Policy(**({"confirm_s": 60} | policy))
+        payload = manifest.build(seq, 100 + seq, DEVICE, facts, [made.entry()], rules)
+        unsigned = containers.build(payload, container.KIND_MANIFEST, f"0.0.0+{seq}")
+        self.offer = containers.add_signature(unsigned, ROLLOUT)
+
+    def words(self, request_id: int) -> list[str]:
+        """The status names of one request, each run of equal ones once."""
+        found: list[str] = []
+        for status in self.statuses:
+            if status["request_id"] == request_id and found[-1:] != [status["status"]]:
+                found.append(status["status"])
+        return found
+
+    def serve(self, request: bytes) -> list[bytes]:
+        get = protocol.parse_get(request)
+        found = self.artifacts.get(get.artifact_id)
+        if found is None:
+            return [protocol.pack_data(get.nonce, protocol.KIND_GONE, 0)]
+        items = artifact.pages(found.index) if get.kind == protocol.KIND_PAGE else found.blocks
+        numbers = [n for first, count in get.ranges for n in range(first, first + count)]
+        return [protocol.pack_data(get.nonce, get.kind, n, items[n]) for n in numbers]
+
+
+class Life:
+    """From power or reset to the next one; `restarted` says why it ended, "" for at rest."""
+
+    def __init__(self, flash: RamNor, world: World, cause: str) -> None:
+        self.world = world
+        stage = boot.Boot(flash, world.map, world.keys, cause)
+        self.booted = stage.select()
+        world.boots.append(self.booted)
+        self.app = App()
+        running = self.booted.verified
+        version = "{}.{}.{}+{}".format(*running.version) if running else ""
+        if version in world.ill:
+            self.app.answers["self_test"] = (False, "contactor reads closed with its coil off")
+        application = Application(self.app if running else None, lambda _text: None)
+        parts = Parts(flash, world.map, world.keys, stage, self.booted, application, [DEVICE])
+        parts.log = lambda _text: None
+        parts.restart = self._restart
+        parts.nonce = lambda: 7
+        self.restarted = ""
+        self.updater = Updater(parts, world.now_ms)
+        self.parts = parts
+
+    def _restart(self, reason: str) -> None:
+        self.restarted = reason
+
+    def run(self, until: Any = None) -> str:
+        """Live on; `until(life)` True ends it early. Returns `restarted`."""
+        self.updater.on_link(True, self.world.now_ms)
+        if self.world.offer:
+            self.updater.on_message(protocol.OFFER, memoryview(self.world.offer))
+        for _ in range(STEPS_MAX):
+            self.world.now_ms += TICK_MS
+            busy = self.updater.poll(self.world.now_ms)
+            busy = self._exchange() or busy
+            if self.restarted or (until is not None and until(self)):
+                return self.restarted
+            if not busy and self.updater.state in states.CLOSED:
+                return ""
+        raise AssertionError(f"no end in sight, state {self.updater.state}")
+
+    def _exchange(self) -> bool:
+        """Carry all messages once."""
+        some = False
+        while (message := self.updater.next_message()) is not None:
+            some = True
+            leaf, payload = message[0], message[1]
+            if leaf == protocol.STATUS:
+                self.world.statuses.append(protocol.parse_status(payload))
+            elif leaf == protocol.EVENT:
+                self.world.events.append(protocol.parse_event(payload))
+            self.updater.sent(leaf)
+            if leaf == protocol.GET:
+                for answer in self.world.serve(payload):
+                    self._deliver(answer)
+        return some
+
+    def _deliver(self, answer: bytes) -> None:
+        header = protocol.parse_data_header(answer)
+        assert header is not None
+        if header[1] == protocol.KIND_BLOCK:
+            self.world.fetched.append(header[3])
+        self.updater.on_message(protocol.DATA, memoryview(answer))
+
+
+def live(flash: RamNor, world: World, cause: str = "power", boots_max: int = 12) -> Life:
+    """Lives, one after the other, until one of them has nothing more to do: that one."""
+    for _ in range(boots_max):
+        life = Life(flash, world, cause)
+        if not life.run():
+            return life
+        cause = "hard"
+    raise AssertionError(f"{boots_max} boots and no rest: {[b.mode for b in world.boots]}")
+
+
+def fast_signatures(monkeypatch: Any) -> None:
+    """Remember signatures that were verified before (see _verify)."""
+    monkeypatch.setattr(p256, "verify", _verify)
