@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.metadata import entry_points, version
-from typing import Any
+from typing import cast
 
 import click
 
@@ -34,11 +34,9 @@ class LazyGroup(click.Group):
         where = COMMANDS.get(cmd_name)
         if where is not None:
             module, _, name = where.partition(":")
-            found: Any = getattr(importlib.import_module(module), name)
-            return found  # type: ignore[no-any-return]
+            return cast(click.Command, getattr(importlib.import_module(module), name))
         for point in entry_points(group=PLUGINS, name=cmd_name):
-            found = point.load()
-            return found  # type: ignore[no-any-return]
+            return cast(click.Command, point.load())
         return None
 
 
@@ -51,9 +49,8 @@ def chargeflash() -> None:
 def main() -> None:
     """Entry point: a foreseeable mistake is one line and an exit code, never a traceback."""
     try:
-        chargeflash(standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        # Outside of its standalone mode click returns the code of ctx.exit().
+        sys.exit(chargeflash(standalone_mode=False) or 0)
     except click.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
