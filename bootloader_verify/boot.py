@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
+    from bootloader_verify.flash import Flash
     from bootloader_verify.keyset import Keyset
     from bootloader_verify.ladder import Verified
     from bootloader_verify.trailer import TrailerState
@@ -55,7 +56,7 @@ class Boot:
         self._keys = keys
         self._cause = cause
         self.slots = [Slot(flash, board, name) for name in NAMES]
-        self._epoch = EpochCounter(region(flash, board, "epoch")).read()
+        self._epoch = _stored_epoch(region(flash, board, "epoch"))
         self._verified: "dict[str, Verified]" = {}
         self._facts = [self._look_at(slot) for slot in self.slots]
 
@@ -140,6 +141,14 @@ class Boot:
         if booted.mode == decision.TRIAL:
             booted.attempt = facts.state.attempts_used
         return True
+
+
+def _stored_epoch(place: "Flash") -> "Optional[int]":
+    """None if only damage is there, or if it cannot be read."""
+    try:
+        return EpochCounter(place).read()
+    except FlashError:
+        return None
 
 
 def _reader(view: memoryview) -> "container.Read":

@@ -1,13 +1,17 @@
 """The device's epoch: the lowest security counter that it still accepts. FORMATS section 3.
 
 It rises only after a confirm, never falls, and never by more than EPOCH_STEP_MAX, so that neither a
-torn write nor one signed typing error can lock a device out of all of its images.
+torn write nor one signed typing error can lock a device out of all of its images. It stands in two
+copies, one in each half of its region, so that no single bad bit takes it back to an older value.
+
+Record payload: epoch u32, number of the copy u32 (1, then 2).
 """
 
 import struct
 
-from bootloader_verify.errors import EPOCH_JUMP, VerifyError
-from bootloader_verify.records import Records
+from bootloader_verify.errors import EPOCH_JUMP, FlashError, VerifyError
+from bootloader_verify.flash import align_up
+from bootloader_verify.records import HEAD_BYTES, Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +20,8 @@ if TYPE_CHECKING:
     from bootloader_verify.flash import Flash
 
 EPOCH_STEP_MAX = 16
-_PAYLOAD_BYTES = 4
+_PAYLOAD = "<II"
+_PAYLOAD_BYTES = 8
 
 
 class EpochCounter:
@@ -24,17 +29,24 @@ class EpochCounter:
 
     def __init__(self, region: "Flash") -> None:
         self._region = region
-        self._records = Records(region, _PAYLOAD_BYTES)
+        self._records = Records(region, _PAYLOAD_BYTES, True)
         self._buf = bytearray(_PAYLOAD_BYTES)
+        self._copies = 0  # of the epoch that was read last
 
     def read(self) -> "Optional[int]":
         """The stored epoch; 0 on a device that never stored one; None if only damage is there."""
-        if self._records.load(self._buf) == _PAYLOAD_BYTES:
-            return int(struct.unpack("<I", self._buf)[0])
-        return 0 if self._never_written() else None
+        self._copies = 0
+        try:
+            size = self._records.load(self._buf)
+        except FlashError:
+            return None
+        if size == _PAYLOAD_BYTES:
+            epoch, self._copies = struct.unpack(_PAYLOAD, self._buf)
+            return int(epoch)
+        return 0 if self._never_stored() else None
 
     def raise_to(self, epoch: int) -> None:
-        """Store `epoch`, that of a confirmed image, if it is higher.
+        """Store `epoch`, that of a confirmed image, if it is higher; mend a copy that is missing.
 
         VerifyError EPOCH_JUMP if it is too far away. Where only damage is left, the confirmed
         image's own epoch is the best that is known, so it is stored whatever its distance.
@@ -43,13 +55,23 @@ class EpochCounter:
         if stored is not None and epoch > stored + EPOCH_STEP_MAX:
             raise VerifyError(EPOCH_JUMP, "from {} to {}".format(stored, epoch))
         if stored is None or epoch > stored:
-            self._records.save(struct.pack("<I", epoch))
+            stored = epoch
+            self._save(stored, 1)
+        if self._copies == 1:
+            self._save(stored, 2)
 
-    def _never_written(self) -> bool:
-        part = bytearray(min(256, self._region.erase_bytes))
+    def _save(self, epoch: int, copy: int) -> None:
+        self._records.save(struct.pack(_PAYLOAD, epoch, copy))
+        self._copies = copy
+
+    def _never_stored(self) -> bool:
+        """All erased but for the place of the very first record, which a cut may have torn."""
+        first = align_up(HEAD_BYTES + _PAYLOAD_BYTES, self._region.write_bytes)
+        part = memoryview(bytearray(256))
         blank = bytes([self._region.erased]) * len(part)
-        for at in range(0, self._region.size_bytes, len(part)):
-            self._region.read(at, part)
-            if part != blank:
+        for at in range(first, self._region.size_bytes, len(part)):
+            piece = part[: min(len(part), self._region.size_bytes - at)]
+            self._region.read(at, piece)
+            if piece != blank[: len(piece)]:
                 return False
         return True

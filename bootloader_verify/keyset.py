@@ -93,7 +93,7 @@ def parse(payload: "bytes | bytearray | memoryview") -> Keyset:
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise _bad("more than {} bytes".format(PAYLOAD_BYTES_MAX))
     try:
-        fields = json.loads(bytes(payload))
+        fields = json.loads(str(payload, "utf-8"))  # CPython would take UTF-16 bytes too
     except (ValueError, UnicodeError, RuntimeError):  # RuntimeError: nested too deep
         raise _bad("not JSON")
     _exactly(fields, _FIELDS, "keyset")
@@ -155,8 +155,12 @@ def _min_epochs(fields: "Any") -> "dict[str, int]":
 
 
 def _exactly(fields: "Any", names: "tuple[str, ...]", where: str) -> None:
-    if not isinstance(fields, dict) or sorted(fields) != sorted(names):
+    """No sorting of the names: MicroPython's parser gives keys of any type."""
+    if not isinstance(fields, dict) or len(fields) != len(names):
         raise _bad("fields of " + where)
+    for name in names:
+        if name not in fields:
+            raise _bad("fields of " + where)
 
 
 def _number(value: "Any", least: int, where: str, most: int = _U32) -> int:

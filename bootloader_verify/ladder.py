@@ -166,14 +166,18 @@ def _rung_6_keys(header: "Header", tlvs: "Tlvs", keyset: "Keyset", expect: Expec
         known += 1
         if key.signature_tlv != tlv:
             raise VerifyError(ALG_MISMATCH, "key {} is {}".format(short(key_id), key.alg))
-        _check_role(key, tlvs, expect)
+        _check_role(key, header, tlvs, expect)
     if not known:
         raise VerifyError(UNKNOWN_KEY, "key {}".format(short(tlvs.pairs[0][0])))
 
 
-def _check_role(key: "Key", tlvs: "Tlvs", expect: Expect) -> None:
+def _check_role(key: "Key", header: "Header", tlvs: "Tlvs", expect: Expect) -> None:
+    """Refused in any case; what it says it is only chooses the name of the mistake."""
     if key.role != _ROLE_OF_KIND[expect.kind]:
-        raise VerifyError(WRONG_ROLE, "key {} is for {}".format(short(key.id), key.role))
+        claimed = _claimed_kind(header, tlvs)
+        misplaced = claimed != expect.kind and _ROLE_OF_KIND.get(claimed) == key.role
+        detail = "key {} is for {}".format(short(key.id), key.role)
+        raise VerifyError(WRONG_KIND if misplaced else WRONG_ROLE, detail)
     cid = tlvs.protected.get(container.TLV_CID, b"")
     if key.device_class != ALL_CLASSES and bytes.fromhex(key.device_class) != cid:
         raise VerifyError(WRONG_ROLE, "key {} is for another class".format(short(key.id)))
@@ -263,6 +267,11 @@ def _check_agent_version(tlvs: "Tlvs", expect: Expect) -> None:
 
 def _rung_9_erased(read: "Read", start: int, size: int, erased: int) -> None:
     """Nothing hides behind the container."""
+    check_erased(read, start, size, erased)
+
+
+def check_erased(read: "Read", start: int, size: int, erased: int) -> None:
+    """VerifyError NOT_ERASED unless every byte of [start, size) has the erased value."""
     buf = memoryview(bytearray(BUFFER_BYTES))
     blank = bytes([erased]) * BUFFER_BYTES
     while start < size:

@@ -2,20 +2,21 @@
 
 Record, at a write unit's boundary, padded with the erased value to the next one:
     off  size  field
-      0     4  seq, from 1, one more than the record before
+      0     4  seq, from 1: one more than the record before, two more when it begins a half
       4     4  complement of seq
       8     4  payload length
      12     4  CRC32 over bytes 0..11 and the payload
      16     n  payload
 The newest valid record wins. Records are appended; when a half is full the other one is erased and
 used, so the newest valid record is never in a sector that is being erased. A torn record ends its
-half: nothing is written behind it, because its length cannot be trusted.
+half: nothing is written behind it, because its length cannot be trusted. It may hold the next seq and
+turn out to be readable later: hence the step of two, which lets the record in the other half win.
 """
 
 import binascii
 import struct
 
-from bootloader_verify.errors import FLASH_RANGE, RECORD_TOO_LARGE, FlashError
+from bootloader_verify.errors import CHANGED, FLASH_RANGE, RECORD_TOO_LARGE, FlashError
 from bootloader_verify.flash import align_up, program_checked
 
 TYPE_CHECKING = False
@@ -26,12 +27,17 @@ _HEAD = "<IIII"
 HEAD_BYTES = 16
 _CRC_FROM = 12  # bytes of the head under the CRC
 _U32 = 0xFFFFFFFF
+_LOADS = 4  # tries to read one record twice alike
 
 
 class Records:
-    """The record log in `region` (two halves of whole sectors), payloads of at most `max_payload` bytes."""
+    """The record log in `region` (two halves of whole sectors), payloads of at most `max_payload` bytes.
 
-    def __init__(self, region: "Flash", max_payload: int) -> None:
+    alternate: each record goes to the other half than the one before it, so that a value saved
+    twice stands in both.
+    """
+
+    def __init__(self, region: "Flash", max_payload: int, alternate: bool = False) -> None:
         self._region = region
         self._half_bytes = region.size_bytes // 2
         if self._half_bytes % region.erase_bytes or not self._half_bytes:
@@ -40,6 +46,7 @@ class Records:
         if room > self._half_bytes:
             raise FlashError(RECORD_TOO_LARGE, "{} in {}".format(room, self._half_bytes))
         self.max_payload = max_payload
+        self._alternate = alternate
         self._work = memoryview(bytearray(room))
         self._seq = 0  # of the newest valid record, 0 = none
         self._at = 0  # its offset
@@ -53,29 +60,46 @@ class Records:
         return self._seq
 
     def load(self, buf: "bytearray | memoryview") -> int:
-        """Copy the newest payload into `buf`, which must hold it; returns its length, 0 if none."""
-        if not self._seq:
-            return 0
-        if self._size:
-            self._region.read(self._at + HEAD_BYTES, memoryview(buf)[: self._size])
-        return self._size
+        """Copy the newest payload into `buf`, which must hold it; returns its length, 0 if none.
+
+        FlashError CHANGED if the flash gives other bytes on every read.
+        """
+        for _ in range(_LOADS):
+            if not self._seq or self._read_newest(buf):
+                return self._size
+            self._scan()  # a cell that was torn and reads now so, now so: look again
+        raise FlashError(CHANGED, "record {}".format(self._seq))
 
     def save(self, *parts: "Buffer") -> None:
         """Append one record made of `parts`; it counts once it has been read back."""
-        size = self._fill(parts)
+        size = sum([len(part) for part in parts])
+        if size > self.max_payload:
+            raise FlashError(RECORD_TOO_LARGE, "{} of {}".format(size, self.max_payload))
         total = align_up(HEAD_BYTES + size, self._region.write_bytes)
         half = self._place(total)
+        seq = self._seq + (1 if half == self._newest_half() else 2)
+        self._fill(seq, size, parts)
         start = half * self._half_bytes + self._ends[half]
         self._ends[half] = self._half_bytes  # closed, should the write fail in the middle
         program_checked(self._region, start, self._work[:total])
         self._ends[half] = start - half * self._half_bytes + total
-        self._seq, self._at, self._size = self._seq + 1, start, size
+        self._seq, self._at, self._size = seq, start, size
 
-    def _fill(self, parts: "tuple[Buffer, ...]") -> int:
-        size = sum([len(part) for part in parts])
-        if size > self.max_payload:
-            raise FlashError(RECORD_TOO_LARGE, "{} of {}".format(size, self.max_payload))
-        seq = self._seq + 1
+    def _read_newest(self, buf: "bytearray | memoryview") -> bool:
+        """Read it anew and check it anew; False if it is no longer what the scan saw."""
+        payload = memoryview(buf)[: self._size]
+        head = self._work[:HEAD_BYTES]
+        self._region.read(self._at, head)
+        if self._size:
+            self._region.read(self._at + HEAD_BYTES, payload)
+        seq, _, size, crc = struct.unpack_from(_HEAD, head, 0)
+        found = binascii.crc32(payload, binascii.crc32(head[:_CRC_FROM]))
+        return bool(seq == self._seq and size == self._size and found == crc)
+
+    def _newest_half(self) -> int:
+        return 0 if self._at < self._half_bytes else 1
+
+    def _fill(self, seq: int, size: int, parts: "tuple[Buffer, ...]") -> None:
         struct.pack_into(_HEAD, self._work, 0, seq, seq ^ _U32, size, 0)
         at = HEAD_BYTES
         for part in parts:
@@ -84,24 +108,26 @@ class Records:
         struct.pack_into("<I", self._work, _CRC_FROM, self._crc(size))
         for i in range(at, align_up(at, self._region.write_bytes)):
             self._work[i] = self._region.erased
-        return size
 
     def _crc(self, size: int) -> int:
         crc = binascii.crc32(self._work[:_CRC_FROM])
         return binascii.crc32(self._work[HEAD_BYTES : HEAD_BYTES + size], crc)
 
     def _place(self, total: int) -> int:
-        """The half to append to; erases the other one when the current one has no room left."""
-        newest = 0 if self._at < self._half_bytes else 1
-        if self._ends[newest] + total <= self._half_bytes:
-            return newest
-        other = 1 - newest if self._seq else 0
-        self._ends[other] = self._half_bytes
-        self._region.erase(other * self._half_bytes, self._half_bytes)
-        self._ends[other] = 0
-        return other
+        """The half to append to, erased before if it has no room; never that of the newest record."""
+        newest = self._newest_half()
+        half = 1 - newest if self._alternate and self._seq else newest
+        if self._ends[half] + total <= self._half_bytes:
+            return half
+        if self._seq:
+            half = 1 - newest
+        self._ends[half] = self._half_bytes
+        self._region.erase(half * self._half_bytes, self._half_bytes)
+        self._ends[half] = 0
+        return half
 
     def _scan(self) -> None:
+        self._seq = self._at = self._size = 0
         for half in (0, 1):
             at = 0
             while at + HEAD_BYTES <= self._half_bytes:

@@ -8,14 +8,17 @@ import hashlib
 _HASH_BYTES = 32
 _SALT_BYTES = 32
 _TRAILER = 0xBC
+_LEAST_BYTES = 1 + _SALT_BYTES + _HASH_BYTES + 1  # 0x01, salt, H, trailer
 
 
 def verify(modulus: bytes, exponent: int, digest: bytes, signature: bytes) -> bool:
     """True only if `signature` (as long as `modulus`, big-endian) is a PSS signature of `digest`."""
     size = len(modulus)
+    if size < _LEAST_BYTES or len(digest) != _HASH_BYTES or len(signature) != size:
+        return False
     n = int.from_bytes(modulus, "big")
     s = int.from_bytes(signature, "big")
-    if len(digest) != _HASH_BYTES or len(signature) != size or not modulus[0] & 0x80 or s >= n:
+    if not modulus[0] & 0x80 or s >= n:
         return False
     encoded = pow(s, exponent, n).to_bytes(size, "big")
     return _consistent(encoded, digest)

@@ -43,7 +43,11 @@ class Slot:
         min_epoch: int,
         max_epoch: "Optional[int]",
     ) -> "Verified":
-        """Climb the ladder over all of the slot but its trailer, or VerifyError."""
+        """Climb the ladder over all of the slot but its trailer, or VerifyError.
+
+        An image ends before the trailer's first sector; what that sector holds before the trailer's
+        own fields must be erased too (THREATS 54).
+        """
         expect = ladder.Expect(
             container.KIND_IMAGE,
             vid=self._board.VID,
@@ -55,4 +59,7 @@ class Slot:
             slot_offset=self.region.offset,
             erased=self.region.erased,
         )
-        return ladder.check(self.region.read, self.layout.image_limit, keyset, expect)
+        read, limit = self.region.read, self.layout.image_limit
+        verified = ladder.check(read, limit, keyset, expect)
+        ladder.check_erased(read, limit, self.layout.install, self.region.erased)
+        return verified

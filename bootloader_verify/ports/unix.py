@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _STEP = 4096  # working buffer for checks and erases
 
 
+def _in_heap(size: int) -> memoryview:
+    return memoryview(bytearray(size))
+
+
 class NorFile:
     """A flash object (see flash.py) over the file at `path`, made erased if it is not there.
 
@@ -46,6 +50,7 @@ class NorFile:
         self.write_bytes = write_bytes
         self.erased = erased
         self.hook = hook
+        self.allot: "Callable[[int], memoryview]" = _in_heap
         self.operations = 0
         self._blank = bytes([erased]) * min(_STEP, erase_bytes)
         self._work = memoryview(bytearray(_STEP))
@@ -94,8 +99,8 @@ class NorFile:
         self._file.write(data)
 
     def map(self, offset: int, size: int) -> memoryview:
-        """The bytes as the chip's memory map would show them; a copy in the heap on this port."""
-        copy = memoryview(bytearray(size))
+        """The bytes as the chip's memory map would show them: a copy, in what `allot(size)` gives."""
+        copy = self.allot(size)
         self.read(offset, copy)
         return copy
 

@@ -56,7 +56,7 @@ def keys() -> Keyset:
         one.key_id: Key(one.key_id, one.alg, role, keyset.ALL_CLASSES, one.public_raw)
         for one, role in ((RELEASE, keyset.RELEASE), (ROLLOUT, keyset.ROLLOUT))
     }
-    return Keyset(1, trusted, {role: 1 for role in keyset.ROLES})
+    return Keyset(1, trusted, dict.fromkeys(keyset.ROLES, 1))
 
 
 @functools.lru_cache

@@ -49,7 +49,7 @@ def thinned(trace: Any, full: bool) -> Iterator[tuple[int, str]]:
     for number, torn in cuts(trace):
         kind, _, seed = torn.partition("-")
         some = {"before", "after", "unstable", "mask-0", "mask-1", "prefix-1", "prefix-8"}
-        if full or torn in some or kind == "suffix" and int(seed) % 1024 == 0:
+        if full or torn in some or (kind == "suffix" and int(seed) % 1024 == 0):
             yield number, torn
 
 

@@ -8,6 +8,7 @@ hash: the same bytes come out on every run.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,11 +21,13 @@ RSA_BYTES = 384
 _PREHASHED = ec.ECDSA(utils.Prehashed(hashes.SHA256()), deterministic_signing=True)
 
 
+@cache
 def private_key(name: str) -> ec.EllipticCurvePrivateKey:
     seed = hashlib.sha256(b"chargeflash DO_NOT_USE " + name.encode()).digest()
     return ec.derive_private_key(int.from_bytes(seed, "big") % (p256.N - 1) + 1, ec.SECP256R1())
 
 
+@cache
 def rsa_key() -> rsa.RSAPrivateKey:
     key = serialization.load_pem_private_key(RSA_PEM.read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
@@ -56,5 +59,11 @@ def pss(digest: bytes, salt_bytes: int = 32) -> bytes:
     masked = bytearray(a ^ b for a, b in zip(db, mask, strict=False))
     masked[0] &= 0x7F
     encoded = int.from_bytes(bytes(masked) + h + b"\xbc", "big")
-    numbers = rsa_key().private_numbers()
-    return pow(encoded, numbers.d, numbers.public_numbers.n).to_bytes(RSA_BYTES, "big")
+    return rsa_raw(encoded)
+
+
+def rsa_raw(value: int) -> bytes:
+    """value ** d mod n, by the Chinese remainders."""
+    k = rsa_key().private_numbers()
+    at_p, at_q = pow(value, k.dmp1, k.p), pow(value, k.dmq1, k.q)
+    return (at_q + (at_p - at_q) * k.iqmp % k.p * k.q).to_bytes(RSA_BYTES, "big")

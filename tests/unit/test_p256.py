@@ -1,0 +1,239 @@
+"""ECDSA over P-256: known answers, edge values, DER, points. More in tests/properties/test_p256.py."""
+
+import hashlib
+
+from bootloader_verify import p256
+from bootloader_verify.p256 import N, P
+
+# RFC 6979, A.2.5
+KEY = bytes.fromhex(
+    "60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
+    "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299"
+)
+SAMPLE = (
+    0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716,
+    0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8,
+)
+TEST = (
+    0xF1ABB023518351CD71D881567B1EA663ED3EFCF6C5132B354F28D3B0B7D38367,
+    0x019F4113742A2B14BD25926B49C649155F267E60D3814B4C0CC84250E46F0083,
+)
+# NIST CAVS 11.2 SigVer, P-256 with SHA-256
+NIST_KEY = bytes.fromhex(
+    "e424dc61d4bb3cb7ef4344a7f8957a0c5134e16f7a67c074f82e6e12f49abf3c"
+    "970eed7aa2bc48651545949de1dddaf0127e5965ac85d1243d6f60e7dfaee927"
+)
+NIST_MESSAGE = bytes.fromhex(
+    "e1130af6a38ccb412a9c8d13e15dbfc9e69a16385af3c3f1e5da954fd5e7c45fd75e2b8c36699228e92840c0562fbf37"
+    "72f07e17f1add56588dd45f7450e1217ad239922dd9c32695dc71ff2424ca0dec1321aa47064a044b7fe3c2b97d03ce4"
+    "70a592304c5ef21eed9f93da56bb232d1eeb0035f9bf0dfafdcc4606272b20a3"
+)
+NIST = (
+    0xBF96B99AA49C705C910BE33142017C642FF540C76349B9DAB72F981FD9347F4F,
+    0x17C55095819089C2E03B9CD415ABDF12444E323075D98F31920B9E0F57EC871C,
+)
+G = p256._G_TABLE[0]
+D = hashlib.sha256(b"sample").digest()
+
+
+def integer(value):
+    raw = value.to_bytes(34, "big")
+    while len(raw) > 1 and raw[0] == 0 and not raw[1] & 0x80:
+        raw = raw[1:]
+    return b"\x02" + bytes([len(raw)]) + raw
+
+
+def sequence(content):
+    return b"\x30" + bytes([len(content)]) + content
+
+
+def der(r, s):
+    return sequence(integer(r) + integer(s))
+
+
+def raw_point(x, y):
+    return x.to_bytes(32, "big") + y.to_bytes(32, "big")
+
+
+def affine(point):
+    """(x, y) of a Jacobian point, None for infinity."""
+    x, y, z = point
+    if z == 0:
+        return None
+    return p256._affine(x, y, p256._inverse(z, P))
+
+
+def times(k):
+    return affine(p256._sum_of_products(k, 0, G))
+
+
+def signed(d, k, digest):
+    """Textbook ECDSA: a key and a signature made with private scalar d and nonce k."""
+    r = times(k)[0] % N
+    s = (int.from_bytes(digest, "big") + r * d) * p256._inverse(k, N) % N
+    return raw_point(*times(d)), r, s
+
+
+# --- known answers ----------------------------------------------------------------------------------
+def test_known_answers():
+    assert p256.verify(KEY, D, der(*SAMPLE)) is True
+    assert p256.verify(KEY, hashlib.sha256(b"test").digest(), der(*TEST)) is True
+    assert p256.verify(NIST_KEY, hashlib.sha256(NIST_MESSAGE).digest(), der(*NIST)) is True
+
+
+def test_other_digest_other_key_swapped_values():
+    assert p256.verify(KEY, hashlib.sha256(b"test").digest(), der(*SAMPLE)) is False
+    assert p256.verify(NIST_KEY, D, der(*SAMPLE)) is False
+    assert p256.verify(KEY, D, der(SAMPLE[1], SAMPLE[0])) is False
+
+
+def test_t18_both_twins_verify():
+    assert p256.verify(KEY, D, der(SAMPLE[0], N - SAMPLE[1])) is True
+
+
+def test_table_of_the_generator():
+    for i in range(4):
+        assert p256._G_TABLE[i] == times(2 * i + 1)
+    assert p256._point(raw_point(*G)) == G
+    assert affine(p256._sum_of_products(N - 1, 0, G)) == (G[0], P - G[1])
+
+
+# --- edges of the arithmetic ------------------------------------------------------------------------
+def test_sums_that_meet_in_the_same_point_or_in_infinity():
+    minus = (G[0], P - G[1])
+    for a, b in ((1, 1), (3, 3), (7, 7), (2, 2), (1, 3), (8, 9), (N - 1, 2)):
+        assert affine(p256._sum_of_products(a, b, G)) == times((a + b) % N)
+    for k in (1, 2, 3, 7, 8, 15, 16, N - 1):
+        assert affine(p256._sum_of_products(k, k, minus)) is None
+        assert affine(p256._sum_of_products(k, N - k, G)) is None
+
+
+def test_a_sum_that_is_infinity_is_no_signature():
+    """digest = -r·d makes u1·G + u2·Q infinity."""
+    d, r = 7, times(12345)[0] % N
+    digest = ((-r * d) % N).to_bytes(32, "big")
+    for s in (1, 2, r, N - 1):
+        assert p256.verify(raw_point(*times(d)), digest, der(r, s)) is False
+
+
+def test_digest_zero_n_and_beyond():
+    for value in (0, 1, N - 1, N, N + 1, 2**256 - 1):
+        digest = value.to_bytes(32, "big")
+        key, r, s = signed(0xABCDEF, 0x123457, digest)
+        assert p256.verify(key, digest, der(r, s)) is True
+        assert p256.verify(key, digest, der(r, (s + 1) % N)) is False
+
+
+def test_keys_with_tiny_scalars():
+    for d in (1, 2, 3, 5, 7, 8, N - 1, N - 2):
+        key, r, s = signed(d, 99, D)
+        assert p256.verify(key, D, der(r, s)) is True
+
+
+def test_x_of_the_sum_may_lie_above_n():
+    """R.x >= N: r is R.x - N. The key is worked out backwards from such an R."""
+    x = N
+    while True:
+        y2 = (x * (x * x - 3) + p256.B) % P
+        y = pow(y2, (P + 1) // 4, P)
+        if y * y % P == y2:
+            break
+        x += 1
+    r, s, e = x - N, 5, int.from_bytes(D, "big")
+    inverse = p256._inverse(r, N)
+    q = affine(p256._sum_of_products((-e * inverse) % N, s * inverse % N, (x, y)))
+    assert p256.verify(raw_point(*q), D, der(r, s)) is True
+    assert p256.verify(raw_point(*q), D, der(r + 1, s)) is False
+
+
+# --- refused ----------------------------------------------------------------------------------------
+def test_points_that_are_not_on_the_curve():
+    x, y = KEY[:32], KEY[32:]
+    for key in (
+        bytes(64),
+        x + x,
+        y + x,
+        b"\xff" * 64,
+        raw_point(P, 0),
+        raw_point(0, P),
+        raw_point(G[0], G[1] + 1),
+        raw_point(G[0] + P, G[1]) if G[0] + P < 2**256 else raw_point(P, P),
+        b"\x04" + KEY[:63],
+    ):
+        assert p256.verify(key, D, der(*SAMPLE)) is False
+
+
+def test_a_coordinate_is_not_reduced():
+    """x and x + P are the same residue; only one spelling is a key."""
+    x = 0
+    while True:
+        y2 = (x * (x * x - 3) + p256.B) % P
+        y = pow(y2, (P + 1) // 4, P)
+        if y * y % P == y2:
+            break
+        x += 1
+    assert p256._point(raw_point(x, y)) == (x, y)
+    assert p256._point(raw_point(x + P, y)) is None
+
+
+def test_values_outside_of_1_to_n():
+    r, s = SAMPLE
+    for wrong in ((0, s), (r, 0), (N, s), (r, N), (r + N, s), (r, s + N), (2**256, s), (0, 0)):
+        assert p256.decode_signature(der(*wrong)) is None
+        assert p256.verify(KEY, D, der(*wrong)) is False
+    for fine in ((1, 1), (N - 1, N - 1), (127, 128), (255, 256)):
+        assert p256.decode_signature(der(*fine)) == fine
+
+
+def test_t17_der_spellings():
+    r, s = SAMPLE
+    both = integer(r) + integer(s)
+    padded_r = b"\x02\x22\x00" + integer(r)[2:]
+    for wrong in (
+        b"\x30\x81" + bytes([len(both)]) + both,  # long form
+        b"\x30\x80" + both + b"\0\0",  # indefinite
+        b"\x31" + bytes([len(both)]) + both,
+        sequence(both) + b"\0",
+        sequence(both + b"\0"),
+        sequence(both)[:-1],
+        sequence(both[:-1]),
+        sequence(padded_r + integer(s)),
+        sequence(b"\x02\x20" + integer(r)[3:] + integer(s)),  # negative
+        sequence(b"\x02\x81\x21" + integer(r)[2:] + integer(s)),
+        sequence(b"\x03" + integer(r)[1:] + integer(s)),
+        sequence(integer(r)),
+        sequence(integer(r) + b"\x02\x00"),
+        sequence(integer(r) + b"\x02"),
+        sequence(integer(r) + integer(s) + integer(1)),
+        b"",
+        b"\x30",
+        b"\x30\x00",
+        bytes(72),
+    ):
+        assert p256.decode_signature(wrong) is None
+        assert p256.verify(KEY, D, wrong) is False
+
+
+def test_t17_a_zero_that_is_not_needed():
+    """TEST's s begins with 0x01: within 33 bytes there is room for a zero in front of it."""
+    digest = hashlib.sha256(b"test").digest()
+    r, s = integer(TEST[0]), integer(TEST[1])
+    assert p256.verify(KEY, digest, sequence(r + s)) is True
+    padded = b"\x02\x21\x00" + s[2:]
+    assert p256.decode_signature(sequence(r + padded)) is None
+    assert p256.verify(KEY, digest, sequence(r + padded)) is False
+    assert p256.decode_signature(sequence(b"\x02\x02\x00\x7f" + s)) is None
+    assert p256.decode_signature(sequence(b"\x02\x02\x00\x80" + s))[0] == 128
+
+
+def test_lengths():
+    good = der(*SAMPLE)
+    for key in (b"", KEY[:63], KEY + b"\0", b"\x04" + KEY):
+        assert p256.verify(key, D, good) is False
+    for digest in (b"", D[:31], D + b"\0", D + D):
+        assert p256.verify(KEY, digest, good) is False
+
+
+def test_buffers_of_every_kind():
+    good = der(*SAMPLE)
+    assert p256.verify(memoryview(KEY), bytearray(D), memoryview(bytearray(good))) is True
