@@ -279,6 +279,9 @@ class Download:
     ) -> None:
         try:
             data = self._decoder.decode(encoding, payload, self.writer.block_bytes(block))
+        except MemoryError:
+            self._damaged(block, "OUT_OF_MEMORY", what)  # a raw artifact needs less
+            return
         except DecodeError as err:
             # These are the publisher's own bytes: asking again would bring the same.
             self.error = ("BAD_HASH", what + ": " + err.detail)

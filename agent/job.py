@@ -8,7 +8,6 @@ from agent.gate import Gate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from agent.manifest import Artifact, Manifest
     from agent.parts import Parts
     from bootloader_verify.ladder import Verified

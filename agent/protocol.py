@@ -97,6 +97,7 @@ STATUS_FIELDS = {
 
 # --- events and commands ----------------------------------------------------------------------
 EVENT_BYTES_MAX = 512
+EVENT_FIELDS = {"v": int, "event": str, "request_id": int, "code": str, "detail": str}
 OFFER_REJECTED, OFFER_ACCEPTED = "OfferRejected", "OfferAccepted"
 FIRMWARE_UPDATED, INVALID_FIRMWARE_SIGNATURE = "FirmwareUpdated", "InvalidFirmwareSignature"
 ACTIVATION_DEFERRED, UPDATE_FAILED = "ActivationDeferred", "UpdateFailed"
@@ -134,6 +135,7 @@ REASON_OF = {
     "IN_PROGRESS": "FwUpdateInProgress",
     "MISMATCH": "HashMismatch",
     "NOT_ERASED": "HashMismatch",
+    "OUT_OF_MEMORY": "OutOfMemory",
     "OUT_OF_STORAGE": "OutOfStorage",
     "PLUGGED": "VehicleConnected",
     "REPLAY": "InvalidValue",
@@ -353,8 +355,11 @@ def pack_event(event: str, request_id: int, code: str, detail: str) -> bytes:
 def parse_event(payload: "bytes | bytearray | memoryview") -> "dict[str, Any]":
     """An event as a dict with v, event, request_id, code, detail; ProtocolError BAD_MESSAGE."""
     event = parse_object(payload, EVENT_BYTES_MAX)
-    if set(event) != {"v", "event", "request_id", "code", "detail"} or event["v"] != VERSION:
+    if set(event) != set(EVENT_FIELDS) or event["v"] != VERSION:
         raise ProtocolError("BAD_MESSAGE", "fields of an event")
+    for name in EVENT_FIELDS:
+        if type(event[name]) is not EVENT_FIELDS[name]:
+            raise ProtocolError("BAD_MESSAGE", name)
     return event
 
 

@@ -21,7 +21,12 @@ ARROWS = {
 }
 HARDWARE = {"socket", "ssl", "tls", "time", "machine", "asyncio", "select", "esp32", "pyb", "vfs"}
 HARDWARE |= {"uasyncio", "usocket", "utime", "network", "os", "random"}
-MAY_TOUCH_HARDWARE = ("bootloader_verify/ports/", "agent/ports/", "agent/main.py")
+MAY_TOUCH_HARDWARE = (
+    "bootloader_verify/ports/",
+    "agent/ports/",
+    "agent/main.py",
+    "agent/charger.py",
+)
 
 
 def imports(source: str) -> set[str]:

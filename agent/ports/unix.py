@@ -50,16 +50,18 @@ def _folder() -> str:
 
 # --- chip -------------------------------------------------------------------------------------
 def open_flash(board: "Any") -> NorFile:
-    """The board's NOR flash, with the bench's power cuts armed where there are any."""
+    """The board's NOR flash, with the bench's power cuts and memory map where there are any."""
+    path = _folder() + "/flash.bin"
+    flash = NorFile(path, board.FLASH_SIZE, board.ERASE, board.WRITE, board.ERASED)
     try:
         import virtual_cut  # type: ignore[import-not-found,unused-ignore]
+        import virtual_memory  # type: ignore[import-not-found,unused-ignore]
 
-        hook = virtual_cut.hook()
+        flash.hook = virtual_cut.hook()
+        flash.allot = virtual_memory.outside
     except ImportError:
-        hook = None
-    return NorFile(
-        _folder() + "/flash.bin", board.FLASH_SIZE, board.ERASE, board.WRITE, board.ERASED, hook
-    )
+        pass
+    return flash
 
 
 def read_file(name: str) -> bytes:
