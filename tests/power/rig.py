@@ -108,6 +108,12 @@ def factory(map_: Any, first: bytes, epoch: int = 1) -> RamNor:
     return flash
 
 
+def sealed(payload: bytes, seq: int, signer: TestSigner = ROLLOUT) -> bytes:
+    """A manifest container."""
+    unsigned = containers.build(payload, container.KIND_MANIFEST, f"0.0.0+{seq}")
+    return containers.add_signature(unsigned, signer)
+
+
 @dataclass
 class World:
     """What stands around the charger, and what was heard of it."""
@@ -125,14 +131,18 @@ class World:
 
     def publish(self, data: bytes, seq: int, encoding: str = "raw", **policy: Any) -> None:
         """Put an offer of `data` on the broker. Request id = 100 + seq."""
+        made = self.artifact(data, encoding)
+        rules = manifest.Policy(**({"confirm_s": 60} | policy))
+        facts = manifest.read_image(data)
+        payload = manifest.build(seq, 100 + seq, DEVICE, facts, [made.entry()], rules)
+        self.offer = sealed(payload, seq)
+
+    def artifact(self, data: bytes, encoding: str = "raw") -> artifact.Artifact:
+        """Make one and put it on the server."""
         block_size = 1024 if self.map.ERASE < 4096 else 4096
         made = artifact.make(data, encoding, block_size)
         self.artifacts[made.id] = made
-        facts = manifest.read_image(data)
-        rules = manifest.Policy(**({"confirm_s": 60} | policy))
-        payload = manifest.build(seq, 100 + seq, DEVICE, facts, [made.entry()], rules)
-        unsigned = containers.build(payload, container.KIND_MANIFEST, f"0.0.0+{seq}")
-        self.offer = containers.add_signature(unsigned, ROLLOUT)
+        return made
 
     def words(self, request_id: int) -> list[str]:
         """The status names of one request, each run of equal ones once."""
