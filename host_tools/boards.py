@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from agent import protocol
 from bootloader_verify.errors import FlashError
 from bootloader_verify.trailer import Layout
 from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, ToolError
@@ -20,6 +21,15 @@ from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, ToolError
 REGIONS = ("slot_a", "slot_b", "epoch", "keyset", "journal", "events", "app_data")
 PORTS = ("unix",)
 BLOCK_BYTES_MAX = 4096
+# Everything that a board file says; anything else is a typing error.
+_FIELDS = {
+    "": {"name", "description", "chip", "hardware", "flash", "regions", "serial"},
+    "chip": {"family", "port"},
+    "hardware": {"vendor_domain", "class", "revision"},
+    "flash": {"size", "erase", "write", "erased"},
+    "regions": set(REGIONS),
+    "serial": {"baud"},
+} | {f"regions.{name}": {"offset", "size"} for name in REGIONS}
 
 
 @dataclass(frozen=True)
@@ -80,26 +90,30 @@ def names() -> list[str]:
 
 def load(name: str) -> Board:
     """A board by name, or by the path of its TOML file. ToolError UNKNOWN_BOARD or BAD_BOARD."""
+    if not name.endswith(".toml") and name not in names():
+        raise _unknown(name)
     try:
         if name.endswith(".toml"):
-            text = Path(name).read_text(encoding="utf-8")
+            data = Path(name).read_bytes()
         else:
-            text = (resources.files("board_configs") / f"{name}.toml").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        known = ", ".join(names())
-        raise ToolError(
-            "UNKNOWN_BOARD",
-            f"there is no board {name}; known: {known}, or the path of a .toml file",
-            EXIT_NOT_FOUND,
-        ) from None
+            data = (resources.files("board_configs") / f"{name}.toml").read_bytes()
+    except OSError as error:
+        raise _unknown(name) from error
     try:
-        return parse(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise _bad(f"{name}: {error}") from error
+        return parse(tomllib.loads(data.decode()))
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise _bad(f"{name} is no TOML: {error}") from error
+
+
+def _unknown(name: str) -> ToolError:
+    text = f"there is no board {name}; known: {', '.join(names())}, or the path of a .toml file"
+    return ToolError("UNKNOWN_BOARD", text, EXIT_NOT_FOUND)
 
 
 def parse(fields: Mapping[str, Any]) -> Board:
     """A board from its TOML fields, every fact checked; ToolError BAD_BOARD names the field."""
+    for where, known in _FIELDS.items():
+        _refuse_unknown(fields, where, known)
     board = Board(
         name=_text(fields, "name"),
         description=_text(fields, "description"),
@@ -117,6 +131,13 @@ def parse(fields: Mapping[str, Any]) -> Board:
     )
     _check(board)
     return board
+
+
+def _refuse_unknown(fields: Any, where: str, known: set[str]) -> None:
+    found = _get(fields, *where.split(".")) if where else fields
+    for name in found if isinstance(found, Mapping) else ():
+        if name not in known:
+            raise _bad(f"{where}.{name} is unknown".lstrip("."))
 
 
 def _get(fields: Any, *names: str) -> Any:
@@ -142,9 +163,6 @@ def _number(fields: Any, least: int, *names: str) -> int:
 
 
 def _regions(fields: Any) -> dict[str, Region]:
-    found = _get(fields, "regions")
-    if not isinstance(found, Mapping) or set(found) != set(REGIONS):
-        raise _bad(f"regions must be {', '.join(REGIONS)}")
     return {
         name: Region(
             _number(fields, 0, "regions", name, "offset"),
@@ -162,7 +180,14 @@ def _check(board: Board) -> None:
     for name, value in (("flash.erase", board.erase_bytes), ("flash.write", board.write_bytes)):
         if value & (value - 1):
             raise _bad(f"{name} is no power of two")
+    if board.erase_bytes % board.write_bytes:
+        raise _bad("flash.write is larger than flash.erase")
+    if board.flash_size % board.erase_bytes:
+        raise _bad("flash.size splits an erase sector")
+    if not protocol.is_name(board.name) or not protocol.is_name(board.revision):
+        raise _bad("name and hardware.revision take letters, digits, '.', '_' and '-' only")
     _check_map(board)
+    _check_sizes(board)
     try:
         board.layout("a"), board.layout("b")
     except FlashError as error:
@@ -179,6 +204,15 @@ def _check_map(board: Board) -> None:
         end, before = region.offset + region.size, name
         if end > board.flash_size:
             raise _bad(f"regions.{name} ends behind the flash")
+
+
+def _check_sizes(board: Board) -> None:
+    """An image has to fit both slots; everything else is a record log of two halves."""
+    if board.regions["slot_a"].size != board.regions["slot_b"].size:
+        raise _bad("regions.slot_b is not as large as regions.slot_a")
+    for name, region in board.regions.items():
+        if not name.startswith("slot_") and region.size % (2 * board.erase_bytes):
+            raise _bad(f"regions.{name} is not made of two halves of whole erase sectors")
 
 
 def _bad(text: str) -> ToolError:

@@ -54,7 +54,7 @@ def build(
     if signer:
         image = container.add_signature(image, signer)
     check_fits(image, board, 0 if signer else _SIGNATURE_BYTES)
-    files.write(out, image)
+    files.write_new(out, image)
     signed = f"signed by {ladder.short(signer.key_id)}" if signer else "unsigned"
     click.echo(f"built {out}  {_facts(image, board)}  {signed}")
 

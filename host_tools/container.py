@@ -228,11 +228,13 @@ def reader(data: bytes) -> container.Read:
 def read_file(path: Path) -> bytes:
     """A container file; ToolError NOT_FOUND, UNREADABLE or TOO_LARGE."""
     try:
-        if path.stat().st_size > CONTAINER_BYTES_MAX:
-            raise ToolError("TOO_LARGE", f"{path} is too long for a container", EXIT_USAGE)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(CONTAINER_BYTES_MAX + 1)
     except FileNotFoundError:
         raise ToolError("NOT_FOUND", f"there is no file {path}", EXIT_NOT_FOUND) from None
     except OSError as error:
         text = f"{path} cannot be read: {error.strerror}"
         raise ToolError("UNREADABLE", text, EXIT_USAGE) from error
+    if len(data) > CONTAINER_BYTES_MAX:
+        raise ToolError("TOO_LARGE", f"{path} is too long for a container", EXIT_USAGE)
+    return data

@@ -22,7 +22,7 @@ from host_tools.errors import EXIT_USAGE, EXIT_VERIFICATION, ToolError
 from host_tools.signer import FileSigner, PublicKey, Signer
 
 DEMO_MARK = "-DO_NOT_USE"
-_PRIVATE_MODE, _PUBLIC_MODE = 0o600, 0o644
+_PRIVATE_MODE = 0o600
 _VERSIONS = click.IntRange(1, 0xFFFFFFFF)
 _KEY_FILE = click.Path(path_type=Path)
 
@@ -43,7 +43,7 @@ def new(names: tuple[str, ...], folder: Path, demo: bool) -> None:
 
 
 def make_keys(names: Sequence[str], folder: Path, demo: bool = False) -> list[tuple[Path, Path]]:
-    """(private file, public file) of each name; ToolError BAD_NAME, KEY_EXISTS, CANNOT_WRITE.
+    """(private file, public file) of each name; ToolError BAD_NAME, EXISTS, UNWRITABLE.
 
     Looks at all names first: either every key is made or none.
     """
@@ -55,7 +55,8 @@ def make_keys(names: Sequence[str], folder: Path, demo: bool = False) -> list[tu
             raise ToolError("BAD_NAME", text, EXIT_USAGE)
     for path in (path for pair in pairs for path in pair):
         if os.path.lexists(path):
-            raise ToolError("KEY_EXISTS", f"{path} is there already: no key is overwritten")
+            text = f"{path} is there already: no key is written over"
+            raise ToolError("EXISTS", text, EXIT_USAGE)
     for private, public in pairs:
         _make_key(private, public)
     return pairs
@@ -66,20 +67,8 @@ def _make_key(private: Path, public: Path) -> None:
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     shown = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    try:
-        private.parent.mkdir(parents=True, exist_ok=True)
-        _create(private, secret, _PRIVATE_MODE)
-        _create(public, shown, _PUBLIC_MODE)
-    except OSError as error:
-        where = error.filename or private
-        raise ToolError("CANNOT_WRITE", f"{where} cannot be written: {error.strerror}") from error
-
-
-def _create(path: Path, data: bytes, mode: int) -> None:
-    """A new file that never was readable for others; FileExistsError instead of overwriting."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    files.write_new(private, secret, _PRIVATE_MODE, replace=False)
+    files.write_new(public, shown, replace=False)
 
 
 @keys.command("keyset")
@@ -121,7 +110,7 @@ def keyset_command(
         root_threshold,
         device_class,
     )
-    files.write(out, made)
+    files.write_new(out, made)
     counted = f"{len(roots)} root, {len(releases)} release, {len(rollouts)} rollout"
     click.echo(f"keyset {out}  version {version}  keys: {counted}")
 

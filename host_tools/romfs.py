@@ -29,6 +29,11 @@ def build(folder: Path) -> bytes:
     if not (folder / _ENTRY).is_file():
         text = f"{folder} has no {_ENTRY}: an application begins with that file"
         raise ToolError("NO_APP", text, EXIT_USAGE)
+    return pack(folder)
+
+
+def pack(folder: Path) -> bytes:
+    """The ROMFS of any folder; ToolError BAD_SOURCE, BAD_FILE."""
     writer = VfsRomWriter()
     try:
         _add(writer, folder, PurePosixPath())

@@ -28,7 +28,7 @@ def sign(file: Path, keys: tuple[Path, ...], out: Path | None) -> None:
     signers = [FileSigner(key) for key in keys]
     for signer in signers:
         data = container.add_signature(data, signer)
-    files.write(out or file, data)
+    files.write_new(out or file, data)
     _, tlvs = container.parse(data)
     names = " ".join(ladder.short(pair[0]) for pair in tlvs.pairs)
     kind = container.KIND_NAMES[container.kind_of(data)]

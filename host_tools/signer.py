@@ -20,6 +20,8 @@ from bootloader_verify import keyset
 from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, ToolError
 
 KEY_FILE_BYTES_MAX = 16_384
+_PRIVATE = b"PRIVATE" + b" KEY-----"  # in two parts: no file of the tree looks like a key
+_PUBLIC = b"PUBLIC" + b" KEY-----"
 _PREHASHED = utils.Prehashed(hashes.SHA256())
 _PSS = padding.PSS(padding.MGF1(hashes.SHA256()), salt_length=32)
 
@@ -39,7 +41,7 @@ class PublicKey:
 
     def __init__(self, path: Path) -> None:
         data = _read(path)
-        if b"PRIVATE KEY-----" in data:
+        if _PRIVATE in data:
             text = f"{path} is a private key; give the public one (.pub.pem) instead"
             raise ToolError("PRIVATE_KEY", text, EXIT_USAGE)
         try:
@@ -55,7 +57,7 @@ class FileSigner:
 
     def __init__(self, path: Path) -> None:
         data = _read(path)
-        if b"PUBLIC KEY-----" in data and b"PRIVATE KEY-----" not in data:
+        if _PUBLIC in data and _PRIVATE not in data:
             text = f"{path} is a public key; signing needs the private one"
             raise ToolError("PUBLIC_KEY", text, EXIT_USAGE)
         try:
@@ -79,7 +81,8 @@ class FileSigner:
 
 def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(KEY_FILE_BYTES_MAX + 1)
     except FileNotFoundError:
         raise ToolError("NOT_FOUND", f"there is no key file {path}", EXIT_NOT_FOUND) from None
     except OSError as error:

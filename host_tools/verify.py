@@ -84,7 +84,7 @@ def judge(
         "epoch": found.epoch,
         "digest": found.digest.hex(),
         "bytes": found.end,
-        "keys": [key_id.hex() for key_id in found.key_ids],
+        "keys": [key_id.hex() for key_id in found.key_ids if trusted.find(key_id)],
     }
 
 
