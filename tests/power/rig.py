@@ -48,7 +48,7 @@ class TestSigner:
         return signing.sign(self._name, digest)
 
 
-RELEASE, ROLLOUT, STRANGER = (TestSigner(name) for name in ("release", "rollout", "stranger"))
+RELEASE, ROLLOUT, STRANGER = (TestSigner(name) for name in ("release_1", "rollout_1", "stranger"))
 
 
 def keys() -> Keyset:
