@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Version = tuple[int, ...]
 
 BUFFER_BYTES = 1024
-_ROLE_OF_KIND = {
+ROLE_OF_KIND = {
     container.KIND_IMAGE: RELEASE,
     container.KIND_MANIFEST: ROLLOUT,
     container.KIND_KEYSET: ROOT,
@@ -173,9 +173,9 @@ def _rung_6_keys(header: "Header", tlvs: "Tlvs", keyset: "Keyset", expect: Expec
 
 def _check_role(key: "Key", header: "Header", tlvs: "Tlvs", expect: Expect) -> None:
     """Refused in any case; what it says it is only chooses the name of the mistake."""
-    if key.role != _ROLE_OF_KIND[expect.kind]:
+    if key.role != ROLE_OF_KIND[expect.kind]:
         claimed = _claimed_kind(header, tlvs)
-        misplaced = claimed != expect.kind and _ROLE_OF_KIND.get(claimed) == key.role
+        misplaced = claimed != expect.kind and ROLE_OF_KIND.get(claimed) == key.role
         detail = "key {} is for {}".format(short(key.id), key.role)
         raise VerifyError(WRONG_KIND if misplaced else WRONG_ROLE, detail)
     cid = tlvs.protected.get(container.TLV_CID, b"")
@@ -193,7 +193,7 @@ def _rung_7_signatures(tlvs: "Tlvs", keyset: "Keyset", expect: Expect) -> None:
         if _signature_ok(key, tlvs.sha256, signature) is not True:
             raise VerifyError(BAD_SIGNATURE, "key {}".format(short(key_id)))
         signers.add(key_id)
-    needed = keyset.threshold(_ROLE_OF_KIND[expect.kind])
+    needed = keyset.threshold(ROLE_OF_KIND[expect.kind])
     if len(signers) < max(1, needed):
         raise VerifyError(THRESHOLD, "{} of {} keys".format(len(signers), needed))
 

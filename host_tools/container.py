@@ -30,12 +30,6 @@ KIND_NAMES = {
     container.KIND_KEYSET: "keyset",
     container.KIND_TICKET: "ticket",
 }
-ROLE_OF_KIND = {
-    container.KIND_IMAGE: keyset.RELEASE,
-    container.KIND_MANIFEST: keyset.ROLLOUT,
-    container.KIND_KEYSET: keyset.ROOT,
-    container.KIND_TICKET: keyset.ROLLOUT,
-}
 _U32 = 0xFFFFFFFF
 _DIGITS_MAX = 10
 _LIMITS = (0xFF, 0xFF, 0xFFFF, _U32)
@@ -204,7 +198,7 @@ def kind_of(data: bytes) -> int:
 
 def role_of(data: bytes) -> str:
     """Who has to sign a container of this kind."""
-    return ROLE_OF_KIND[kind_of(data)]
+    return ladder.ROLE_OF_KIND[kind_of(data)]
 
 
 def keyset_of(keys: Sequence[PublicKey | Signer], role: str) -> Keyset:

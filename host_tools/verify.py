@@ -70,7 +70,7 @@ def judge(
     try:
         data = container.read_file(path)
         kind = kind or container.kind_of(data)
-        trusted = container.keyset_of(keys, container.ROLE_OF_KIND[kind])
+        trusted = container.keyset_of(keys, ladder.ROLE_OF_KIND[kind])
         expect = ladder.Expect(kind, min_epoch=min_epoch, **hardware)
         found = container.verify(data, trusted, expect)
     except ToolError as error:
