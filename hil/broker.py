@@ -117,14 +117,20 @@ class _Mosquitto:
             return
         command = [self._program, "-c", str(self._folder / "mosquitto.conf")]
         with self._log.open("ab") as log:
+            said_before = log.tell()
             self._process = Guarded(command, log)
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while not _answers(self._port):
+        while not self._runs(said_before):
             if self._process.exit_code() is not None or time.monotonic() > deadline:
                 self.stop()
-                said = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise BenchError("BROKER_FAILED", f"mosquitto does not start: {' '.join(said)}")
+                raise BenchError("BROKER_FAILED", f"mosquitto does not start: {self._complaint()}")
             time.sleep(0.01)
+
+    def _runs(self, said_before: int) -> bool:
+        """An open port is not enough: it opens before the certificates are read."""
+        with self._log.open("rb") as log:
+            log.seek(said_before)
+            return b" running" in log.read() and _answers(self._port)
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -133,6 +139,11 @@ class _Mosquitto:
 
     def close(self) -> None:
         self.stop()
+
+    def _complaint(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if "Error:" in line] or lines[-1:]
+        return errors[-1].partition("Error:")[2].strip() if errors else "it says nothing"
 
     def _lines(self) -> list[str]:
         return [
@@ -149,6 +160,7 @@ class _Mosquitto:
             "log_type error",
             "log_type warning",
             "log_type notice",
+            "log_type information",
             "log_timestamp_format %Y-%m-%dT%H:%M:%S",
         ]
 

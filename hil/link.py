@@ -76,11 +76,9 @@ class Link:
         self._target_port = target_port
         self._pairs: set[_Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._was_cut = threading.Event()
-        self._keeper = _bound_socket(
-            0
-        )  # never listens: while the line is cut, nobody gets the port
+        self._keeper = _bound_socket(0)  # never listens: nobody else gets the port during a cut
         self.port: int = self._keeper.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
@@ -97,7 +95,7 @@ class Link:
 
     @property
     def is_cut(self) -> bool:
-        return self._server is None
+        return self._listener is None
 
     def cut(self) -> None:
         """Break the line now: connections are reset, new ones are refused until `restore`."""
@@ -139,9 +137,24 @@ class Link:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(_START_TIMEOUT_S)
 
     async def _listen(self) -> None:
-        if self._server is None:
-            listener = _bound_socket(self.port)
-            self._server = await asyncio.start_server(self._connected, sock=listener)
+        if self._listener is None:
+            self._listener = _bound_socket(self.port)
+            self._listener.setblocking(False)
+            self._listener.listen()
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        """Not asyncio's server: when that is closed, it leaves half-made connections open."""
+        if self._listener is None:
+            return
+        try:
+            board, _ = self._listener.accept()
+        except OSError:  # it has gone again
+            return
+        board.setblocking(False)
+        task = self._loop.create_task(self._connected(board))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _stall(self) -> None:
         self._flowing.clear()
@@ -152,28 +165,29 @@ class Link:
         await self._listen()
 
     async def _cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         for pair in list(self._pairs):
             pair.abort()
         self._was_cut.set()
 
     async def _shut(self) -> None:
         await self._cut()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _connected(
-        self, board_in: asyncio.StreamReader, board_out: asyncio.StreamWriter
-    ) -> None:
-        self.connections += 1
+    async def _connected(self, board: socket.socket) -> None:
+        board_in, board_out = await asyncio.open_connection(sock=board)
         pair = _Pair([board_out])
+        if self.is_cut:  # it was on its way in when the line broke
+            pair.abort()
+            return
+        self.connections += 1
         self._pairs.add(pair)
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
         try:
             await self._join(pair, board_in, board_out)
         except (OSError, asyncio.CancelledError):
@@ -181,8 +195,6 @@ class Link:
         finally:
             pair.abort() if self.is_cut else _finish(pair)
             self._pairs.discard(pair)
-            if task is not None:
-                self._tasks.discard(task)
 
     async def _join(
         self, pair: _Pair, board_in: asyncio.StreamReader, board_out: asyncio.StreamWriter
@@ -227,9 +239,9 @@ class Link:
             await asyncio.sleep(max(0.0, due_s - self._loop.time()))
             await self._flowing.wait()
             part = data[: way.allowed(len(data))]
+            way.bytes += len(part)  # before the board can have it: it may ask at once
             sink.write(part)
             await sink.drain()
-            way.bytes += len(part)
             if way.bytes == way.cut_at:
                 way.cut_at = None
                 await self._cut()

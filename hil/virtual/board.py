@@ -1,6 +1,8 @@
 """The virtual board: a board like any other, whose chip is a MicroPython process.
 
-    with VirtualBoard(folder, base=base) as board:
+    with VirtualBoard(folder) as board:
+        board.provision("CP-0001", broker.port, keyset=Path("keyset.img"))
+        board.factory_flash(image)
         board.power_on()
         board.wait_line("ready", 5)
         board.plant.plug(0)
@@ -21,35 +23,54 @@ from typing import Any, Self
 from hil.errors import EXIT_DEVICE, EXIT_NOT_FOUND, BenchError, NotSeenError
 from hil.virtual.control import Control
 from hil.virtual.cut import Cut
+from hil.virtual.factory import flash_image, make_base
 from hil.virtual.plant import Plant
 from hil.virtual.process import DeviceProcess
 from hil.virtual.serial_log import Line, SerialLog
 from hil.virtual.supervisor import Boot, Supervisor
 from hil.virtual.user_port import UserPort
+from host_tools.boards import load
 
+# Words are twice as wide here as on a chip, and module tables and strings that a chip keeps in flash
+# lie in the heap: 220 KB before anything happens. At 256k a block may find no room in one piece.
+HEAP = "512k"
 _RESETS = ("soft", "hard", "watchdog")
 
 
 class VirtualBoard:
-    """One board. `folder` holds all that it is; `base` is its base firmware: a folder of modules
-    with a `main`. `heap` is MicroPython's heap. With `trace_flash` every boot records its flash
-    operations.
+    """One board. `folder` holds all that it is, `board` names its description in board_configs.
+    `base` is its base firmware: a folder of modules with a `main` (`provision` makes the real one).
+    `heap` is MicroPython's heap. With `trace_flash` every boot records its flash operations.
 
-    Raises BenchError: BOARD_BUSY if another program has this folder's board, NO_BASE if there is
-    nothing to run.
+    BenchError: BOARD_BUSY if another program has this folder's board, NO_FOLDER if it cannot be
+    made, NO_BASE if there is nothing to run.
     """
 
     def __init__(
-        self, folder: Path, base: Path, heap: str = "256k", trace_flash: bool = False
+        self,
+        folder: Path,
+        board: str = "virtual-esp32",
+        base: Path | None = None,
+        heap: str = HEAP,
+        trace_flash: bool = False,
     ) -> None:
         self.folder = folder.resolve()
-        self.base = base.resolve()
+        self.board = board
+        self.base = base.resolve() if base else self._provisioned()
         self.heap = heap
         self.trace_flash = trace_flash
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"{folder} cannot be a board's folder: {error.strerror}"
+            raise BenchError("NO_FOLDER", text, EXIT_NOT_FOUND) from error
         self.plant = Plant(self.folder)
         self._cuts: dict[int, Cut] = {}
         self._lock: int | None = None
+
+    def _provisioned(self) -> Path | None:
+        base = self.folder / "base"
+        return base if base.is_dir() else None
 
     @property
     def tty(self) -> Path:
@@ -75,6 +96,7 @@ class VirtualBoard:
             self.log = SerialLog(self.folder / "serial.log")
             self._control = Control(self.folder / "control")
             self._port = UserPort(self.tty)
+            self.plant.begin()
             self.plant.outputs_fall()
             self._supervisor = Supervisor(
                 self._make_process, self.plant.outputs_fall, self._control, self._port, self.log
@@ -104,6 +126,36 @@ class VirtualBoard:
         """Write `device.json`: who the device is and where its broker is."""
         settings = {"device": device, "host": host, "port": port, "tls": None} | more
         (self.folder / "device.json").write_text(json.dumps(settings, indent=1) + "\n")
+
+    # The factory.
+
+    def provision(
+        self,
+        device: str,
+        broker_port: int,
+        keyset: Path,
+        host: str = "127.0.0.1",
+        source: bool = False,
+        **settings: Any,
+    ) -> None:
+        """Make the base firmware in `<folder>/base` and `device.json` (see `configure`).
+
+        `keyset`: the file with the keys to trust. With `source` the device runs the .py files that
+        stand in this checkout, else their bytecode. The flash stays as it is. BenchError: POWERED,
+        and those of factory.make_base; ToolError if the board is unknown."""
+        self._must_be_off()
+        self.base = make_base(self.folder / "base", load(self.board), keyset, source)
+        self.configure(device, host, broker_port, **settings)
+
+    def factory_flash(self, image: bytes) -> None:
+        """Put `image` into slot a, confirmed, and erase all else. BenchError: POWERED, BAD_IMAGE,
+        IMAGE_TOO_LARGE."""
+        self._must_be_off()
+        flash_image(self.flash, load(self.board), image)
+
+    def _must_be_off(self) -> None:
+        if self.open().powered:
+            raise BenchError("POWERED", "the board has power: switch it off first", EXIT_DEVICE)
 
     # Power and reset.
 
@@ -136,6 +188,13 @@ class VirtualBoard:
         """Wait until an armed cut has taken the power; NotSeenError if it did not."""
         if not self._supervisor.off.wait(timeout_s):
             raise NotSeenError(f"the power was still on after {timeout_s:g} s")
+
+    def wait_ended(self, timeout_s: float) -> bool:
+        """False while it has power; True once it has not; the bench's own failure is raised."""
+        if not self._supervisor.off.wait(timeout_s):
+            return False
+        self._supervisor.call(lambda: None)
+        return True
 
     # Cuts.
 
@@ -174,8 +233,9 @@ class VirtualBoard:
             env |= self._cuts.pop(boot).environment
         if self.trace_flash:
             env["CHARGEFLASH_TRACE"] = "1"
-        if not self.base.is_dir():
-            raise BenchError("NO_BASE", f"no base firmware in {self.base}", EXIT_NOT_FOUND)
+        if self.base is None or not self.base.is_dir():
+            where = self.base or "this board: provision it first"
+            raise BenchError("NO_BASE", f"there is no base firmware in {where}", EXIT_NOT_FOUND)
         return DeviceProcess(self.folder, self.base, self.heap, env, run_main)
 
 

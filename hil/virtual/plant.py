@@ -40,14 +40,32 @@ class _Connector:
 
 
 class Plant:
-    """The bench's hand on the charger. Acts at once; the device sees it within 20 ms."""
+    """The bench's hand on the charger. Acts at once; the device sees it within 20 ms.
+
+    It stands before an empty charger; `join` takes over what another hand arranged.
+    """
 
     def __init__(self, folder: Path, connectors: int = 2) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._connectors = [_Connector() for _ in range(connectors)]
-        self._keep_cards()
-        self._write()
+
+    def begin(self) -> None:
+        """The board was taken: what this hand holds is the charger's surroundings from now on."""
+        with self._lock:
+            self._keep_cards()
+            self._write()
+
+    def join(self) -> None:
+        """Go on from what stands in the folder."""
+        values = _parse(self._folder / "plant.in")
+        for i, one in enumerate(self._connectors):
+            for name in ("cp", "power", "weld", "stuck", "speed"):
+                kind = type(getattr(one, name))
+                setattr(one, name, kind(values.get(f"{name}{i}", getattr(one, name))))
+            number, found, card = values.get(f"auth{i}", "").partition(":")
+            if found:
+                one.auth, one.card = int(number), card
 
     def plug(self, connector: int) -> None:
         """A car is connected and does not want energy yet (state B)."""
@@ -116,7 +134,7 @@ class Plant:
         """Go on counting cards where an earlier bench of this folder ended."""
         values = _parse(self._folder / "plant.out")
         for i, one in enumerate(self._connectors):
-            one.auth = int(values.get(f"auth{i}", "0"))
+            one.auth += int(values.get(f"auth{i}", "0"))
 
 
 def _parse(path: Path) -> dict[str, str]:
