@@ -4,7 +4,7 @@ Each step may be cut and done again: the trailer's magic is the last write of ar
 first of confirming, and the epoch rises only behind it.
 """
 
-from bootloader_verify import boot, ladder, trailer
+from bootloader_verify import boot, decision, ladder, trailer
 from bootloader_verify.counter import EPOCH_STEP_MAX, EpochCounter
 from bootloader_verify.errors import (
     ALG_MISMATCH,
@@ -92,6 +92,16 @@ class Installer:
         slot = self._booted.slot
         assert slot is not None
         trailer.confirm(slot.region, slot.layout, slot.state())
+
+    def settle_epoch(self) -> None:
+        """The running, confirmed image's epoch is the device's: stored at the first boot behind the
+        factory, mended where the counter was damaged, else nothing is written. CodedError.
+        """
+        verified, stored = self._booted.verified, self._booted.epoch
+        if self._booted.mode != decision.CONFIRMED or verified is None:
+            return
+        if stored is None or verified.epoch > stored:
+            self._counter.raise_to(verified.epoch, True)
 
     def raise_epoch(self) -> None:
         """To that of the running, confirmed image. VerifyError or FlashError: it stays as it was."""

@@ -103,7 +103,7 @@ FIRMWARE_UPDATED, INVALID_FIRMWARE_SIGNATURE = "FirmwareUpdated", "InvalidFirmwa
 ACTIVATION_DEFERRED, UPDATE_FAILED = "ActivationDeferred", "UpdateFailed"
 REPLAY_ATTEMPT = "AttemptedReplayAttacks"
 APPLICATION_STOPPED, COMMAND_REJECTED = "ApplicationStopped", "CommandRejected"
-EPOCH_NOT_STORED = "EpochNotStored"
+EPOCH_NOT_STORED, EPOCH_DAMAGED = "EpochNotStored", "EpochDamaged"
 CMD_BYTES_MAX = 256
 CMD_CANCEL, CMD_STATUS = "cancel", "status"
 

@@ -7,7 +7,7 @@ fetches what is to be said. A reset may come anywhere: `_resume` finds the way b
 from agent import manifest, offers, protocol, states
 from agent.activation import Activation
 from bootloader_verify import decision
-from bootloader_verify.errors import FlashError
+from bootloader_verify.errors import CodedError, FlashError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,16 @@ class Updater(Activation):
         self._resume()
 
     # --- after a reset ------------------------------------------------------------------------
+    def _settle_epoch(self) -> None:
+        if self._p.booted.epoch is None:
+            self._p.reporter.event(protocol.EPOCH_DAMAGED, 0, "EPOCH_DAMAGED", "both copies")
+        try:
+            self._p.installer.settle_epoch()
+        except CodedError as err:
+            self._p.reporter.event(protocol.EPOCH_NOT_STORED, 0, err.code, err.detail)
+
     def _resume(self) -> None:
+        self._settle_epoch()
         journal, device = self._p.journal, self._p.device
         kept = journal.load()
         if kept is not None:

@@ -45,14 +45,15 @@ class EpochCounter:
             return int(epoch)
         return 0 if self._never_stored() else None
 
-    def raise_to(self, epoch: int) -> None:
+    def raise_to(self, epoch: int, adopt: bool = False) -> None:
         """Store `epoch`, that of a confirmed image, if it is higher; mend a copy that is missing.
 
-        VerifyError EPOCH_JUMP if it is too far away. Where only damage is left, the confirmed
-        image's own epoch is the best that is known, so it is stored whatever its distance.
+        VerifyError EPOCH_JUMP if it is too far away, unless `adopt`: the image was confirmed by the
+        factory. Where only damage is left, the confirmed image's own epoch is the best that is
+        known, so it is stored whatever its distance.
         """
         stored = self.read()
-        if stored is not None and epoch > stored + EPOCH_STEP_MAX:
+        if not adopt and stored is not None and epoch > stored + EPOCH_STEP_MAX:
             raise VerifyError(EPOCH_JUMP, "from {} to {}".format(stored, epoch))
         if stored is None or epoch > stored:
             stored = epoch

@@ -52,7 +52,7 @@ class NorFile:
         self.hook = hook
         self.allot: "Callable[[int], memoryview]" = _in_heap
         self.operations = 0
-        self._blank = bytes([erased]) * min(_STEP, erase_bytes)
+        self._blank = memoryview(bytes([erased]) * min(_STEP, erase_bytes))
         self._work = memoryview(bytearray(_STEP))
         self._file = self._open(path)
 

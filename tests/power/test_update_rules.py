@@ -12,7 +12,8 @@ import pytest
 
 from agent import protocol, states
 from bootloader_verify import decision
-from bootloader_verify.slot import Slot
+from bootloader_verify.counter import EpochCounter
+from bootloader_verify.slot import Slot, region
 from host_tools import manifest
 from tests.power import rig
 from tests.power.flash_model import RamNor
@@ -438,6 +439,40 @@ def test_a_trial_whose_application_crashes_goes_back_with_its_words(
     live(flash, world, "hard")
     last = world.statuses[-1]
     assert (last["status"], last["detail"]) == ("InstallationFailed", "ValueError: no such pin")
+
+
+# --- epochs ---
+
+
+def stored_epoch(flash: RamNor, world: World) -> int | None:
+    return EpochCounter(region(flash, world.map, "epoch")).read()
+
+
+def test_the_factory_image_s_epoch_becomes_the_device_s(world: World) -> None:
+    flash = factory(world.map, image("1.0.0", epoch=30), epoch=0)
+    live(flash, world)
+    assert stored_epoch(flash, world) == 30
+    world.publish(image("1.1.0", epoch=31), 1)
+    assert running(live(flash, world)) == "1.1.0" and stored_epoch(flash, world) == 31
+
+
+def test_t21_an_older_epoch_is_refused_behind_a_confirmed_rise(flash: RamNor, world: World) -> None:
+    world.publish(image("1.1.0", epoch=3), 1)
+    live(flash, world)
+    world.publish(image("1.2.1", epoch=2), 2)
+    assert refusal(flash, world)["code"] == "ROLLBACK"
+
+
+def test_t24_a_damaged_counter_is_an_alarm_and_the_running_image_counts(
+    flash: RamNor, world: World
+) -> None:
+    at, size = world.map.REGIONS["epoch"]
+    for offset in (0, 4, size // 2, size // 2 + 4):
+        flash.flip(at + offset, 0x01)
+    life = live(flash, world)
+    assert running(life) == "1.0.0"
+    assert [e["event"] for e in world.events] == ["EpochDamaged"]
+    assert stored_epoch(flash, world) == 1
 
 
 # --- without an image -------------------------------------------------------------------------
