@@ -1,10 +1,10 @@
 """The device's epoch: the lowest security counter that it still accepts. FORMATS section 3.
 
 It rises only after a confirm, never falls, and never by more than EPOCH_STEP_MAX, so that neither a
-torn write nor one signed typing error can lock a device out of all of its images. It stands in two
-copies, one in each half of its region, so that no single bad bit takes it back to an older value.
+torn write nor one signed typing error can lock a device out of all of its images. It stands in both
+halves of its region, so that no single bad bit takes it back to an older value.
 
-Record payload: epoch u32, number of the copy u32 (1, then 2).
+Record payload: epoch u32.
 """
 
 import struct
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from bootloader_verify.flash import Flash
 
 EPOCH_STEP_MAX = 16
-_PAYLOAD = "<II"
-_PAYLOAD_BYTES = 8
+_PAYLOAD = "<I"
+_PAYLOAD_BYTES = 4
+_COPIES = 2
 
 
 class EpochCounter:
@@ -31,18 +32,15 @@ class EpochCounter:
         self._region = region
         self._records = Records(region, _PAYLOAD_BYTES, True)
         self._buf = bytearray(_PAYLOAD_BYTES)
-        self._copies = 0  # of the epoch that was read last
 
     def read(self) -> "Optional[int]":
         """The stored epoch; 0 on a device that never stored one; None if only damage is there."""
-        self._copies = 0
         try:
             size = self._records.load(self._buf)
         except FlashError:
             return None
         if size == _PAYLOAD_BYTES:
-            epoch, self._copies = struct.unpack(_PAYLOAD, self._buf)
-            return int(epoch)
+            return int(struct.unpack(_PAYLOAD, self._buf)[0])
         return 0 if self._never_stored() else None
 
     def raise_to(self, epoch: int, adopt: bool = False) -> None:
@@ -55,15 +53,10 @@ class EpochCounter:
         stored = self.read()
         if not adopt and stored is not None and epoch > stored + EPOCH_STEP_MAX:
             raise VerifyError(EPOCH_JUMP, "from {} to {}".format(stored, epoch))
-        if stored is None or epoch > stored:
-            stored = epoch
-            self._save(stored, 1)
-        if self._copies == 1:
-            self._save(stored, 2)
-
-    def _save(self, epoch: int, copy: int) -> None:
-        self._records.save(struct.pack(_PAYLOAD, epoch, copy))
-        self._copies = copy
+        value = epoch if stored is None else max(epoch, stored)
+        payload = struct.pack(_PAYLOAD, value)
+        for _ in range(_COPIES - self._records.copies(payload)):
+            self._records.save(payload)
 
     def _never_stored(self) -> bool:
         """All erased but for the place of the very first record, which a cut may have torn."""

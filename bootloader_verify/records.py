@@ -21,6 +21,8 @@ from bootloader_verify.flash import align_up, program_checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional
+
     from bootloader_verify.flash import Buffer, Flash
 
 _HEAD = "<IIII"
@@ -84,6 +86,22 @@ class Records:
         program_checked(self._region, start, self._work[:total])
         self._ends[half] = start - half * self._half_bytes + total
         self._seq, self._at, self._size = seq, start, size
+
+    def copies(self, payload: bytes) -> int:
+        """In how many of the two halves the newest valid record holds just this payload."""
+        return sum([self._newest_of(half) == payload for half in (0, 1)])
+
+    def _newest_of(self, half: int) -> "Optional[bytes]":
+        """Payload of the last valid record of a half."""
+        found = None
+        at = 0
+        while at + HEAD_BYTES <= self._half_bytes:
+            size = self._valid_at(half * self._half_bytes + at)
+            if size < 0:
+                break
+            found = bytes(self._work[HEAD_BYTES : HEAD_BYTES + size])
+            at += align_up(HEAD_BYTES + size, self._region.write_bytes)
+        return found
 
     def _read_newest(self, buf: "bytearray | memoryview") -> bool:
         """Read it anew and check it anew; False if it is no longer what the scan saw."""

@@ -23,6 +23,7 @@ from hil.errors import BenchError
 
 __all__ = ["EmbeddedBroker", "version"]
 _TIMEOUT_S = 10.0
+_SETTLE_S = 0.2  # amqtt acknowledges a message before it retains it
 _SHARE = "$share/"
 
 
@@ -79,6 +80,7 @@ class EmbeddedBroker:
     async def _stop(self) -> None:
         broker, self._broker = self._broker, None
         if broker is not None:
+            await asyncio.sleep(_SETTLE_S)
             self._retained = dict(broker._retained_messages)
             await broker.shutdown()
 

@@ -27,6 +27,7 @@ def board(tmp_path: Path, micropython: str) -> Iterator[VirtualBoard]:
 def test_the_real_agent_starts_from_its_base_firmware(
     board: VirtualBoard, tmp_path: Path, source: bool
 ) -> None:
+    board.heap = "1m" if source else board.heap  # sources are compiled in the heap
     board.provision("CP-0001", 1, keyset_in(tmp_path), source=source, keepalive_s=30)
     board.power_on()
     board.wait_line("boot: recovery, no slot boots", 10)
