@@ -55,6 +55,7 @@ class Blocks:
         self.count = 0
         self.per_sector = 1
         self._low = 1
+        self._first_held = False
         self.scan_next = self.done_count = self.in_flight = 0
 
     def start(self, count: int, per_sector: int) -> None:
@@ -63,6 +64,7 @@ class Blocks:
         self._asked.reset()
         self.count, self.per_sector = count, per_sector
         self._low = 1
+        self._first_held = False
         self.scan_next = self.done_count = self.in_flight = 0
 
     # --- scan ---------------------------------------------------------------------------------
@@ -152,12 +154,17 @@ class Blocks:
         self.in_flight = 0
         self._low = 1
 
+    def hold_first(self) -> None:
+        """Block 0 came before its time: ask for it again only when it alone is missing."""
+        self.unask(0)
+        self._first_held = True
+
     def next_missing(self) -> "int | None":
-        """The lowest block that is missing, not asked for and open; 0 only once all others are."""
+        """The lowest block that is missing, not asked for and open; 0 behind all others."""
         n = self._next_missing_from(self._low)
         if n is not None or not self.scanned or self._done.get(0) or self._asked.get(0):
             return n
-        return 0
+        return None if self._first_held and not self.only_first_left else 0
 
     def _next_missing_from(self, start: int) -> "int | None":
         n = start

@@ -226,6 +226,8 @@ class Download:
             self._on_block(number, crc, payload, now_ms)
         elif kind == protocol.KIND_PAGE:
             self._on_page(number, crc, payload, now_ms)
+        elif len(payload):
+            self.dropped += 1  # damaged on the way: the CRC does not cover the header
         elif kind == protocol.KIND_BUSY:
             self.forget_in_flight()
             self._busy_until_ms = now_ms + min(number, protocol.WAIT_MS_MAX)
@@ -248,10 +250,14 @@ class Download:
         if not self._prepared or block >= self.blocks.count or not self.blocks.is_open(block):
             self.dropped += 1  # foreign, or it stands already
             return
+        if block == 0 and not self.blocks.only_first_left:
+            self.blocks.hold_first()  # it was asked for behind all others, one of them got lost
+            self.dropped += 1
+            return
         entry = self._index.entry(block)
         self.blocks.unask(block)
-        if entry is None or (block == 0 and not self.blocks.only_first_left):
-            self.dropped += 1  # its page has left, or block 0 came before its time: ask again
+        if entry is None:
+            self.dropped += 1  # its page has left: ask again
             return
         self._take(block, crc, payload, entry)
         if self.blocks.is_done(block):

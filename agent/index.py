@@ -96,13 +96,16 @@ class Index:
         return None
 
     def _make_room(self, number: int, blocks: "Blocks", urgent: bool) -> "int | None":
-        """Urgent: any page will do that no block in flight needs; else only one that is spent."""
+        """Urgent: any page will do that no block in flight needs; else only one that is spent.
+
+        One that is asked for stays: it would be paid for and thrown away.
+        """
         if self._find(number):
             return None
         for page in self._pages:
             spent = not blocks.any_wanted(page.first, page.end)
             flying = blocks.any_in_flight(page.first, page.end)
-            if page.number == _NONE or ((urgent or spent) and not flying):
+            if page.number == _NONE or (page.held and (urgent or spent) and not flying):
                 page.expect(number)
                 return number
         return None
