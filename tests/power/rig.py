@@ -7,6 +7,7 @@ reset, by a cut (PowerCut passes through) or when there is nothing more to do.
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -202,6 +203,12 @@ class Life:
                 return ""
         raise AssertionError(f"no end in sight, state {self.updater.state}")
 
+    def tick(self) -> None:
+        """One step in time."""
+        self.world.now_ms += TICK_MS
+        self.updater.poll(self.world.now_ms)
+        self._exchange()
+
     def _exchange(self) -> bool:
         """Carry all messages once."""
         some = False
@@ -234,6 +241,34 @@ def live(flash: RamNor, world: World, cause: str = "power", boots_max: int = 12)
             return life
         cause = "hard"
     raise AssertionError(f"{boots_max} boots and no rest: {[b.mode for b in world.boots]}")
+
+
+def running(life: Life) -> str:
+    assert life.booted.verified is not None
+    return "{}.{}.{}".format(*life.booted.verified.version[:3])
+
+
+def refusal(flash: RamNor, world: World) -> dict[str, Any]:
+    """The event that refuses the offer on the broker; nothing else may have happened."""
+    before, said = flash.operations, len(world.events)
+    life = live(flash, world)
+    assert flash.operations == before
+    assert life.updater.state in states.CLOSED and life.parts.journal.state == states.J_CLOSED
+    (event,) = world.events[said:]
+    return event
+
+
+def payload_for(world: World, data: bytes, seq: int = 1, **policy: Any) -> dict[str, Any]:
+    entry = world.artifact(data).entry()
+    facts, rules = manifest.read_image(data), manifest.Policy(**policy)
+    found: dict[str, Any] = json.loads(
+        manifest.build(seq, 100 + seq, DEVICE, facts, [entry], rules)
+    )
+    return found
+
+
+def offered(world: World, payload: dict[str, Any], signer: TestSigner = ROLLOUT) -> None:
+    world.offer = sealed(json.dumps(payload).encode(), payload["seq"], signer)
 
 
 def fast_signatures(monkeypatch: Any) -> None:

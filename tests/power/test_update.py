@@ -14,7 +14,6 @@ import pytest
 from bootloader_verify import decision
 from bootloader_verify.counter import EpochCounter
 from bootloader_verify.slot import Slot, region
-from tests.power import rig
 from tests.power.flash_model import PowerCut, RamNor, cuts
 from tests.power.rig import Life, World, board, factory, image, live
 
@@ -22,11 +21,6 @@ OLD = image("1.0.0")
 GOOD = image("1.1.0", epoch=2)
 ILL = image("1.2.0")
 GEOMETRIES = {"1k": (1024, 8, 16_384), "4k": (4096, 8, 32_768), "32B units": (4096, 32, 32_768)}
-
-
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig.fast_signatures(monkeypatch)
 
 
 def world_with(geometry: str, offered: bytes, encoding: str = "raw") -> World:

@@ -124,6 +124,7 @@ def test_a_power_cut_at_a_random_point_costs_at_most_one_window(bench: Bench, se
     bench.installed()
     # What the server sent, the lost part of the window included.
     again = sum(one.size for one in bench.watch.sent if one.block) - bench.artifact.bytes
+    print(f"artifact {bench.artifact.bytes}, cut at {cut_at}, sent again {again}")
     assert again <= WINDOW_BLOCKS * BLOCK_BYTES, f"cut at {cut_at}: {again} bytes again"
     # What reached the charger in its second life is only what flash did not hold.
     second = bench.watch.statuses[-1]["bytes_fetched"]
