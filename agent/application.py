@@ -8,7 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-PLUGGED_STATES = ("Occupied", "Reserved")  # OCPP ConnectorStatus; a fault may need the update
+# OCPP ConnectorStatus, all but Occupied and Reserved; a fault may need the update.
+FREE_STATES = ("Available", "Unavailable", "Faulted")
 _DETAIL_CHARS = 120
 
 
@@ -46,7 +47,7 @@ class Application:
         states = self._ask("connectors", None)
         if not isinstance(states, list):
             return self.running
-        return any(state in PLUGGED_STATES for state in states)
+        return not all(isinstance(state, str) and state in FREE_STATES for state in states)
 
     def self_test(self) -> "tuple[bool, str]":
         """(passed, detail). Blocks for up to a second."""
@@ -55,13 +56,20 @@ class Application:
         answer = self._ask("self_test", None)
         if not isinstance(answer, tuple) or len(answer) != 2:
             return False, self.fault or "self-test gave no answer"
-        return answer[0] is True, str(answer[1])[:_DETAIL_CHARS]
+        return answer[0] is True, _text(answer[1])[:_DETAIL_CHARS]
 
-    def hold(self, on: bool) -> None:
-        """Availability hold: begin no session while it is on."""
-        if on != self._held:
-            self._held = on
-            self._ask("hold", None, on)
+    def hold(self, on: bool) -> bool:
+        """Availability hold: begin no session while it is on. False if the application failed.
+
+        Asked for only on a change, and again while it fails.
+        """
+        if on == self._held or not self.running:
+            return True
+        self._ask("hold", None, on)
+        if self.silent:
+            return False
+        self._held = on
+        return True
 
     def _ask(self, name: str, otherwise: "Any", *args: "Any") -> "Any":
         """The answer, or `otherwise` if it fails; False where there is nobody to ask."""
@@ -73,5 +81,13 @@ class Application:
             return answer
         except Exception as err:  # whatever an application may raise
             self.silent = True
-            self.fault = "{}: {} {}".format(name, type(err).__name__, err)[:_DETAIL_CHARS]
+            self.fault = "{}: {} {}".format(name, type(err).__name__, _text(err))[:_DETAIL_CHARS]
             return otherwise
+
+
+def _text(value: "Any") -> str:
+    """What an application gave, as text; its own __str__ may fail as well."""
+    try:
+        return str(value)
+    except Exception:
+        return "(no text)"

@@ -37,8 +37,8 @@ class Gate:
 
     def poll(self, now_ms: int, require_unplugged: bool) -> str:
         """ "" once the charger may be interrupted, else the code of what it waits for."""
-        self._app.hold(True)
-        code = closed_by(self._app, require_unplugged)
+        held = self._app.hold(True)
+        code = closed_by(self._app, require_unplugged) if held else APP_SILENT
         if code:
             self._open_since_ms = None
             return code

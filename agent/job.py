@@ -5,6 +5,7 @@ transfer.py, activation.py and updater.py build on each other from here.
 
 from agent import manifest, protocol, states
 from agent.gate import Gate
+from bootloader_verify.errors import FlashError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,10 +74,17 @@ class Job:
         self._close(word, code, detail)
 
     def _close(self, word: str, code: str, detail: str, denied: "bytes | None" = None) -> None:
-        """The job ended with a failure: journal first, then the word."""
+        """The job ended with a failure: journal first, then the word.
+
+        A journal that takes no more is no reason to stay silent: after a reset the job is open
+        again and ends the same way.
+        """
         self.state = states.FAILED
         detail = protocol.plain(detail)
-        self._p.journal.close(word, protocol.reason_of(code), detail, denied)
+        try:
+            self._p.journal.close(word, protocol.reason_of(code), detail, denied)
+        except FlashError as err:
+            self._p.log("journal: {}".format(err))
         self._p.device.denied = self._p.journal.denied
         self._say(word, code, detail)
         self._tell(protocol.UPDATE_FAILED, code, detail)

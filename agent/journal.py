@@ -3,12 +3,16 @@
 One record a change, each holding everything: u16 length of the JSON, the JSON, then the manifest
 container of the open job (nothing once it is closed). How far a download got is not in it: flash
 itself says that (FORMATS section 4). Record store: bootloader_verify/records.py.
+
+Each change is saved twice, one copy in each half of the store, so that no single bad bit brings an
+older seq back: a damaged record hides all that stand behind it in its half.
 """
 
 import hashlib
 import json
 
-from agent import states
+from agent import protocol, states
+from bootloader_verify.errors import FlashError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +24,8 @@ DENIED_MAX = 4  # the oldest leaves first; seq and epoch already keep old offers
 _JSON_BYTES_MAX = 1024
 _LENGTH_BYTES = 2
 OFFER_ID_CHARS = 16
+_NUMBERS = ("request_id", "seq")
+_WORDS = ("offer", "outcome", "reason", "detail")
 
 
 def offer_id(container: "bytes | bytearray | memoryview") -> str:
@@ -34,6 +40,8 @@ def record_bytes(manifest_bytes_max: int) -> int:
 
 class Journal:
     """The job's memory in flash. `scratch` is borrowed during load and save only.
+
+    `records`: a log that alternates its halves (Records(..., alternate=True)).
 
     Fields (read only for others): state (states.J_*), request_id, seq, offer (offer_id of the last
     accepted manifest), outcome, reason, detail, denied (hex digests, newest last).
@@ -52,18 +60,41 @@ class Journal:
     def load(self) -> "memoryview | None":
         """Read the newest record. The open job's manifest container, or None.
 
-        The returned view lies in `scratch`: use it before anything else does.
+        The returned view lies in `scratch`: use it before anything else does. Of a record of
+        another agent's making counts what this one understands; an unknown state is no open job.
+        A copy that a cut left out is written now.
         """
         length = self._records.load(self._scratch)
         fields, start = _split(self._scratch, length)
         if fields is None:
             return None
-        self.state = fields["state"]
-        self.request_id, self.seq = fields["request_id"], fields["seq"]
-        self.offer, self.outcome = fields["offer"], fields["outcome"]
-        self.reason, self.detail = fields["reason"], fields["detail"]
-        self.denied = fields["denied"]
-        return self._scratch[start:length] if self.state != states.J_CLOSED else None
+        self._take(fields)
+        manifest = self._scratch[start:length]
+        if fields.get("copy") == 1 and fields.get("state") == self.state:
+            self._mend(manifest)
+        return manifest if self.state != states.J_CLOSED else None
+
+    def _take(self, fields: "dict[str, Any]") -> None:
+        state = fields.get("state")
+        self.state = state if state in states.JOURNAL_STATES else states.J_CLOSED
+        for name in _NUMBERS:
+            value = fields.get(name)
+            setattr(self, name, value if type(value) is int and value >= 0 else 0)
+        for name in _WORDS:
+            value = fields.get(name)
+            setattr(self, name, value if isinstance(value, str) else "")
+        if self.outcome not in protocol.STATUSES:  # it is said again as a status
+            self.outcome = ""
+        denied = fields.get("denied")
+        listed = denied if isinstance(denied, list) else []
+        self.denied = [digest for digest in listed if isinstance(digest, str)][-DENIED_MAX:]
+
+    def _mend(self, manifest: "bytes | bytearray | memoryview") -> None:
+        """Without the second copy the first one still counts: its failure is no reason to stop."""
+        try:
+            self._save_copy(2, manifest)
+        except FlashError:
+            pass
 
     def open(self, container: "bytes | bytearray | memoryview", seq: int, request_id: int) -> None:
         """A new job: its manifest is kept until `close`."""
@@ -99,13 +130,25 @@ class Journal:
     def _kept_manifest(self) -> "memoryview | bytes":
         length = self._records.load(self._scratch)
         fields, start = _split(self._scratch, length)
-        if fields is None or fields["state"] == states.J_CLOSED:
+        if fields is None or fields.get("state") == states.J_CLOSED:
+            return b""
+        if fields.get("offer") != self.offer:  # both copies went bad since: of an older job
             return b""
         return self._scratch[start:length]
 
     def _save(self, manifest: "bytes | bytearray | memoryview") -> None:
+        """FlashError: nothing changed, here as in flash. The second copy may fail: the first counts."""
+        try:
+            self._save_copy(1, manifest)
+        except FlashError:
+            self._take(_split(self._scratch, self._records.load(self._scratch))[0] or {})
+            raise
+        self._mend(manifest)
+
+    def _save_copy(self, number: int, manifest: "bytes | bytearray | memoryview") -> None:
         text = json.dumps(
             {
+                "copy": number,
                 "state": self.state,
                 "request_id": self.request_id,
                 "seq": self.seq,
@@ -128,8 +171,8 @@ def _split(record: memoryview, length: int) -> "tuple[dict[str, Any] | None, int
         return None, 0
     try:
         fields = json.loads(bytes(record[_LENGTH_BYTES:start]).decode())
-    except (ValueError, UnicodeError):
-        return None, 0
-    if not isinstance(fields, dict) or fields.get("state") not in states.JOURNAL_STATES:
+    except (ValueError, UnicodeError, RuntimeError):  # the last: nested too deep
+        return None, 0  # no memory is not caught: a journal must not look empty, and seq be 0
+    if not isinstance(fields, dict):
         return None, 0
     return fields, start

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAYLOAD_BYTES_MAX = 4096
 CONTAINER_BYTES_MAX = PAYLOAD_BYTES_MAX + 1024  # header, TLVs, up to four signatures
 ARTIFACTS_MAX = 4
+_BRACKETS_MAX = 16  # lists and objects; a manifest of four artifacts has 13
 REVISIONS_MAX = 8
 EPOCH_STEP_MAX = 16
 _U31 = 0x7FFFFFFF
@@ -217,13 +218,17 @@ def _check_artifact(artifact: "dict[str, Any]", image_size: int) -> None:
 def parse(payload: "bytes | bytearray | memoryview") -> Manifest:
     """The manifest in an authenticated payload; ManifestError BAD_MANIFEST otherwise.
 
-    Unknown, missing, mistyped and out-of-range fields are refused alike.
+    Unknown, missing, mistyped and out-of-range fields are refused alike. MemoryError goes up: it
+    says nothing about the payload, because what nests never reaches the parser.
     """
     if not 0 < len(payload) <= PAYLOAD_BYTES_MAX:
         raise _bad("size")
+    text = bytes(payload)
+    if text.count(b"[") + text.count(b"{") > _BRACKETS_MAX:
+        raise _bad("nesting")
     try:
-        fields = json.loads(bytes(payload).decode())
-    except (ValueError, UnicodeError, RuntimeError):
+        fields = json.loads(text.decode())
+    except (ValueError, UnicodeError):
         raise _bad("not JSON")
     _check(_TOP, fields, "manifest")
     _check(_IMAGE, fields["image"], "image")

@@ -49,7 +49,7 @@ class Parts:
             booted, spare, keyset, EpochCounter(region(flash, board, "epoch"))
         )
         self.journal = journal.Journal(
-            Records(region(flash, board, "journal"), record_bytes), scratch
+            Records(region(flash, board, "journal"), record_bytes, True), scratch
         )
         self.download = Download(spare.region, spare.layout, scratch, board.BLOCK_BYTES_MAX)
         self.device = _device(board, names, booted, spare)

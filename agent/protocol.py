@@ -104,6 +104,7 @@ ACTIVATION_DEFERRED, UPDATE_FAILED = "ActivationDeferred", "UpdateFailed"
 REPLAY_ATTEMPT = "AttemptedReplayAttacks"
 APPLICATION_STOPPED, COMMAND_REJECTED = "ApplicationStopped", "CommandRejected"
 EPOCH_NOT_STORED, EPOCH_DAMAGED = "EpochNotStored", "EpochDamaged"
+JOURNAL_DAMAGED = "JournalDamaged"
 CMD_BYTES_MAX = 256
 CMD_CANCEL, CMD_STATUS = "cancel", "status"
 

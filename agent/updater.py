@@ -43,7 +43,7 @@ class Updater(Activation):
     def _resume(self) -> None:
         self._settle_epoch()
         journal, device = self._p.journal, self._p.device
-        kept = journal.load()
+        kept = self._loaded()
         if kept is not None:
             self._reopen(kept)
         device.seq, device.request_id = journal.seq, journal.request_id
@@ -57,6 +57,15 @@ class Updater(Activation):
             self._trial_failed(fact)
         else:
             self._resume_job(target)
+
+    def _loaded(self) -> "memoryview | None":
+        """The open job's manifest. A journal that cannot be read is told and counts as empty: seq
+        is forgotten, but a charger that takes no update any more would be the worse harm."""
+        try:
+            return self._p.journal.load()
+        except FlashError as err:
+            self._p.reporter.event(protocol.JOURNAL_DAMAGED, 0, err.code, err.detail)
+            return None
 
     def _reopen(self, kept: memoryview) -> None:
         """The open job's manifest, proved again: nothing in flash is believed."""
@@ -203,17 +212,21 @@ class Updater(Activation):
         self._p.device.epoch = self._p.installer.least_epoch
         try:
             found = offers.take(payload, self._p.keyset, self._p.device)
+            self._take(found, payload)
         except offers.RefusedError as err:
             self._seen.refused(payload)
-            self._p.log("offer refused: {}".format(err))
-            self._p.reporter.event(err.event, err.request_id, err.code, err.detail)
-            return
-        self._take(found, payload)
+            self._refuse(err.event, err.request_id, err.code, err.detail)
+        except FlashError as err:  # the journal takes no more; offered again, it is tried again
+            self._refuse(protocol.OFFER_REJECTED, found.request_id, err.code, err.detail)
+
+    def _refuse(self, event: str, request_id: int, code: str, detail: str) -> None:
+        self._p.log("offer refused: {}: {}".format(code, detail))
+        self._p.reporter.event(event, request_id, code, detail)
 
     def _take(self, found: "Manifest", payload: "Buffer") -> None:
         answer = "Accepted" if self.state in states.CLOSED else "AcceptedCanceled"
-        self._end()
         self._p.journal.open(payload, found.seq, found.request_id)
+        self._end()
         self._p.device.seq, self._p.device.request_id = found.seq, found.request_id
         self._manifest = found
         self._artifacts = manifest.usable(found, self._p.device)
@@ -231,15 +244,18 @@ class Updater(Activation):
         if cmd == protocol.CMD_STATUS:
             self._p.reporter.repeat()
         elif self._can(states.CANCEL) and request_id == self._p.journal.request_id:
-            self._cancel()
+            try:
+                self._cancel()
+            except FlashError as err:  # the job is still open in flash: it goes on
+                self._p.reporter.event(protocol.COMMAND_REJECTED, request_id, err.code, cmd)
         else:
             code = "NO_SUCH_JOB" if self.state in states.CLOSED else "IN_PROGRESS"
             self._p.reporter.event(protocol.COMMAND_REJECTED, request_id, code, cmd)
 
     def _cancel(self) -> None:
         """Back to idle; what the slot holds is no image that boots, but counts for a later job."""
-        self._go(states.CANCEL)
         self._p.journal.close(protocol.IDLE, protocol.reason_of("CANCELED"), "")
+        self._go(states.CANCEL)
         self._say(protocol.IDLE, "CANCELED")
         self._end()
 

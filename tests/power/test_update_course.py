@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from agent import protocol, states
+from agent.journal import Journal
 from bootloader_verify import decision
 from bootloader_verify.counter import EpochCounter
+from bootloader_verify.errors import CHANGED, FLASH_READBACK, FlashError
 from bootloader_verify.slot import Slot, region
 from tests.power.flash_model import RamNor
 from tests.power.rig import (
@@ -292,3 +294,68 @@ def test_the_status_is_repeated_when_somebody_asks(flash: RamNor, world: World) 
     life.updater.on_message(protocol.CMD, memoryview(protocol.pack_cmd(protocol.CMD_STATUS)))
     life.tick()
     assert world.statuses[said:] == world.statuses[said - 1 : said]
+
+
+# --- a worn journal ---
+
+
+def refuse_saves(life: Life) -> None:
+    def save(*_parts: object) -> None:
+        raise FlashError(FLASH_READBACK, "worn")
+
+    life.parts.journal._records.save = save  # type: ignore[method-assign]
+
+
+def test_an_offer_that_the_journal_cannot_keep_is_refused_and_the_old_job_goes_on(
+    flash: RamNor, world: World
+) -> None:
+    world.publish(GOOD, 1)
+    life = Life(flash, world, "power")
+    life.run(until=lambda one: one.updater.state == states.SCANNING)
+    keep = life.parts.journal._records.save
+    refuse_saves(life)
+    first = world.offer
+    world.publish(image("1.3.0"), 2)
+    life.updater.on_message(protocol.OFFER, memoryview(world.offer))
+    world.offer = first
+    life.parts.journal._records.save = keep  # type: ignore[method-assign]
+    life.run(until=lambda one: one.updater.state == states.REBOOTING)
+    assert ("OfferRejected", "FLASH_READBACK") in [(e["event"], e["code"]) for e in world.events]
+    assert {s["request_id"] for s in world.statuses[1:]} == {101}
+    assert running(live(flash, world, "hard")) == "1.1.0"
+
+
+def test_a_job_whose_end_cannot_be_kept_ends_all_the_same(flash: RamNor, world: World) -> None:
+    world.publish(GOOD, 1)
+    life = Life(flash, world, "power")
+    life.run(until=lambda one: one.updater.state == states.WAITING)
+    refuse_saves(life)
+    assert not life.run()
+    assert world.words(101)[-1] == "InstallationFailed"
+    assert life.app.held[-1] is False
+    assert running(live(flash, world)) in ("1.0.0", "1.1.0")
+
+
+def test_a_cancel_that_cannot_be_kept_is_refused(flash: RamNor, world: World) -> None:
+    world.publish(GOOD, 1)
+    life = Life(flash, world, "power")
+    life.run(until=lambda one: one.updater.state == states.DOWNLOADING)
+    keep = life.parts.journal._records.save
+    refuse_saves(life)
+    life.updater.on_message(protocol.CMD, memoryview(protocol.pack_cmd(protocol.CMD_CANCEL, 101)))
+    life.parts.journal._records.save = keep  # type: ignore[method-assign]
+    life.run()
+    assert ("CommandRejected", "FLASH_READBACK") in [(e["event"], e["code"]) for e in world.events]
+    assert running(live(flash, world, "hard")) == "1.1.0"
+
+
+def test_a_journal_that_reads_otherwise_each_time_is_told_and_the_charger_runs(
+    flash: RamNor, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_self: object) -> None:
+        raise FlashError(CHANGED, "record 7")
+
+    monkeypatch.setattr(Journal, "load", load)
+    world.publish(GOOD, 1)
+    assert running(live(flash, world)) == "1.1.0"
+    assert world.events[0]["event"] == "JournalDamaged"

@@ -93,6 +93,14 @@ def test_data_header_with_a_wrong_length_is_none():
         assert protocol.parse_data_header(bad) is None
 
 
+def test_a_data_header_with_a_flag_or_an_unknown_kind_is_none():
+    """They are for later agents: this one would not know what the payload is."""
+    message = protocol.pack_data(3, protocol.KIND_BLOCK, 2, b"abc")
+    for at, value in ((3, 1), (3, 0x80), (2, protocol.KIND_BUSY + 1), (2, 0xFF)):
+        changed = message[:at] + bytes([value]) + message[at + 1 :]
+        assert protocol.parse_data_header(changed) is None
+
+
 def test_index_entry_round_trip():
     packed = protocol.pack_entry(4096, protocol.DEFLATE, ID, OTHER)
     assert len(packed) == protocol.ENTRY_BYTES
@@ -137,6 +145,17 @@ def test_status_words_are_the_14_of_ocpp():
 def test_json_that_is_none():
     for bad in (b"", b"{", b"[]", b"\xff{}", b" " * 2000, b"[" * 1000):
         raises(protocol.ProtocolError, "BAD_MESSAGE", protocol.parse_status, bad)
+
+
+def test_t42_a_message_above_its_limit_is_not_parsed():
+    for packed, limit, parse in (
+        (protocol.pack_status(status()), protocol.STATUS_BYTES_MAX, protocol.parse_status),
+        (protocol.pack_event("e", 1, "c", "d"), protocol.EVENT_BYTES_MAX, protocol.parse_event),
+        (protocol.pack_cmd("status"), protocol.CMD_BYTES_MAX, protocol.parse_cmd),
+    ):
+        full = packed + b" " * (limit - len(packed))
+        assert parse(full)
+        assert raises(protocol.ProtocolError, "BAD_MESSAGE", parse, full + b" ").detail == "size"
 
 
 def test_event_is_cut_and_plain():
