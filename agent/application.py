@@ -27,6 +27,10 @@ class Application:
         self.fault = ""
         self._held = False
 
+    def started(self, app: "Any") -> None:
+        """It came later than the agent."""
+        self._app, self.running = app, True
+
     def stopped(self, why: str) -> None:
         """Its task has ended, by an error or by itself: both are faults."""
         self.running = False
@@ -36,16 +40,25 @@ class Application:
     # --- questions ----------------------------------------------------------------------------
     def charging(self) -> bool:
         """A transaction runs or is about to begin."""
-        return self._ask("charging", True) is not False
+        return self._yes_or_no("charging")
 
     def contactor_closed(self) -> bool:
         """Any contactor is closed or told to be."""
-        return self._ask("contactor_closed", True) is not False
+        return self._yes_or_no("contactor_closed")
+
+    def _yes_or_no(self, name: str) -> bool:
+        """What is neither True nor False is no answer, and counts as yes."""
+        answer = self._ask(name, None)
+        if answer is not True and answer is not False and not self.silent:
+            self.silent = True
+            self.fault = "{}: neither True nor False".format(name)
+        return answer is not False
 
     def plugged(self) -> bool:
         """A car is, or may be, connected somewhere."""
         states = self._ask("connectors", None)
         if not isinstance(states, list):
+            self.silent = self.running
             return self.running
         return not all(isinstance(state, str) and state in FREE_STATES for state in states)
 
@@ -79,7 +92,7 @@ class Application:
             answer = getattr(self._app, name)(*args)
             self.silent = False
             return answer
-        except Exception as err:  # whatever an application may raise
+        except (Exception, SystemExit) as err:  # whatever an application may raise
             self.silent = True
             self.fault = "{}: {} {}".format(name, type(err).__name__, _text(err))[:_DETAIL_CHARS]
             return otherwise

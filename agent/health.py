@@ -1,7 +1,7 @@
 """Does the new image deserve to stay? Pure rule: what was seen goes in, a verdict comes out.
 
-Healthy: the application ran for STEADY_MS, its self-test passed, the broker was reached. Unhealthy:
-the application stopped or failed its self-test, or memory ran out.
+Healthy: the application ran for STEADY_MS, its self-test passed, it answers what the gate will ask,
+the broker was reached. Unhealthy: the application stopped, failed its self-test or does not answer.
 
 A broker that stays away is not by itself the new image's fault: agent and network code are in the
 base firmware, the same before and after (SCENARIOS B03, B05). So after `confirm_s` the time is
@@ -45,6 +45,10 @@ class Health:
         passed, detail = self._app.self_test()
         if not passed:
             return self._bad(detail)
+        for ask in (self._app.charging, self._app.contactor_closed, self._app.plugged):
+            ask()
+            if self._app.silent:  # it would keep every later update away
+                return self._bad(self._app.fault)
         self._tested = True
         self.detail = detail
         return WAIT

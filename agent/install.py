@@ -16,11 +16,14 @@ from bootloader_verify.errors import (
     UNKNOWN_KEY,
     UNSIGNED,
     WRONG_ROLE,
+    FlashError,
     VerifyError,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Sequence
+
     from agent.manifest import Manifest
     from bootloader_verify.boot import Booted
     from bootloader_verify.keyset import Keyset
@@ -44,13 +47,19 @@ _U32 = 0xFFFFFFFF
 
 
 class Installer:
-    """Of one boot. `least_epoch`: what an image must have to be installed."""
+    """Of one boot. `spare`: the slot that does not run. `target`: the slot that will be armed."""
 
     def __init__(
-        self, booted: "Booted", spare: "Slot", keyset: "Keyset", counter: EpochCounter
+        self,
+        booted: "Booted",
+        slots: "Sequence[Slot]",
+        spare: "Slot",
+        keyset: "Keyset",
+        counter: EpochCounter,
     ) -> None:
         self._booted = booted
-        self.spare = spare
+        self._slots = slots
+        self.spare = self.target = spare
         self._keyset = keyset
         self._counter = counter
 
@@ -74,7 +83,7 @@ class Installer:
 
     def arm(self, verified: "Verified", attempts: int) -> None:
         """Make it a trial. VerifyError CHANGED if flash changed since `verify`; FlashError."""
-        slot = self.spare
+        slot = self.target
         ladder.recheck(slot.region.read, verified)
         state = slot.state()
         if not state.blank:
@@ -82,10 +91,28 @@ class Installer:
         trailer.arm(slot.region, slot.layout, self._next_counter(), attempts)
 
     def _next_counter(self) -> int:
-        """Higher than that of the running slot, which is the only other one."""
-        running = self._booted.state
-        last = running.counter if running is not None and running.counter is not None else 0
+        """Higher than that of every slot, also of one that did not boot today."""
+        last = 0
+        for slot in self._slots:
+            try:
+                last = max(last, slot.state().counter or 0)
+            except FlashError:
+                pass  # it cannot be read: it cannot win either
         return min(last + 1, _U32)
+
+    def arm_running_instead(self) -> "Verified":
+        """The slot to arm is the running one: an image that never had its trial."""
+        slot, verified = self._booted.slot, self._booted.verified
+        assert slot is not None and verified is not None
+        self.target = slot
+        return verified
+
+    def disarm(self) -> None:
+        """What was armed is no trial any more, as far as the flash obeys."""
+        try:
+            trailer.erase(self.target.region, self.target.layout)
+        except FlashError:
+            pass  # the job has failed already
 
     def confirm(self) -> None:
         """Make the running trial permanent. Doing it again is no harm."""
@@ -95,13 +122,11 @@ class Installer:
 
     def settle_epoch(self) -> None:
         """The running, confirmed image's epoch is the device's: stored at the first boot behind the
-        factory, mended where the counter was damaged, else nothing is written. CodedError.
+        factory, a damaged copy mended, else nothing is written. CodedError.
         """
         verified, stored = self._booted.verified, self._booted.epoch
-        if self._booted.mode != decision.CONFIRMED or verified is None:
-            return
-        if stored is None or verified.epoch > stored:
-            self._counter.raise_to(verified.epoch, True)
+        if self._booted.mode == decision.CONFIRMED and verified is not None:
+            self._counter.raise_to(max(verified.epoch, stored or 0), True)
 
     def raise_epoch(self) -> None:
         """To that of the running, confirmed image. VerifyError or FlashError: it stays as it was."""

@@ -9,6 +9,8 @@ from bootloader_verify.errors import FlashError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable
+
     from agent.manifest import Artifact, Manifest
     from agent.parts import Parts
     from bootloader_verify.ladder import Verified
@@ -28,6 +30,7 @@ class Job:
         self._artifacts: "list[Artifact]" = []
         self._verified: "Verified | None" = None
         self._gate = Gate(parts.app)
+        self._foreign = False  # on trial is an image that no job of ours named
 
     # --- transitions --------------------------------------------------------------------------
     def _can(self, event: str) -> bool:
@@ -50,7 +53,7 @@ class Job:
     def _say(self, word: str, code: str = "", detail: str = "") -> None:
         self._p.reporter.now(
             status=word,
-            request_id=self._p.journal.request_id,
+            request_id=self._request_id(),
             reason=protocol.reason_of(code) if code else "",
             detail=detail,
             seq=self._p.journal.seq,
@@ -60,11 +63,14 @@ class Job:
 
     def _tell(self, event: str, code: str, detail: str) -> None:
         """An event of this job."""
-        self._p.reporter.event(event, self._p.journal.request_id, code, detail)
+        self._p.reporter.event(event, self._request_id(), code, detail)
+
+    def _request_id(self) -> int:
+        return 0 if self._foreign else self._p.journal.request_id
 
     def _policy(self) -> manifest.Policy:
         """The job's, or the default one for an image that came without a job."""
-        if self._manifest is not None:
+        if self._manifest is not None and not self._foreign:
             return self._manifest.policy
         return manifest.Policy(manifest.DEFAULT_POLICY)
 
@@ -81,14 +87,29 @@ class Job:
         """
         self.state = states.FAILED
         detail = protocol.plain(detail)
-        try:
-            self._p.journal.close(word, protocol.reason_of(code), detail, denied)
-        except FlashError as err:
-            self._p.log("journal: {}".format(err))
+        self._keep(self._p.journal.close, word, protocol.reason_of(code), detail, denied)
         self._p.device.denied = self._p.journal.denied
         self._say(word, code, detail)
         self._tell(protocol.UPDATE_FAILED, code, detail)
         self._end()
+
+    def _keep(self, write: "Callable[..., None]", *args: "Any") -> bool:
+        """A journal write whose failure must not stop what follows. False if it failed."""
+        try:
+            write(*args)
+            return True
+        except FlashError as err:
+            self._p.log("journal: {}".format(err))
+            return False
+
+    def _spoil(self) -> None:
+        """What stands in the spare slot is verified and not wanted: make it no image any more."""
+        if self.state not in (states.VERIFYING, states.WAITING) or self._manifest is None:
+            return
+        try:
+            self._p.download.writer.erase_first()
+        except FlashError as err:
+            self._p.log("flash: {}".format(err))
 
     def _end(self) -> None:
         """Nothing of the job is left but the journal's record of it."""

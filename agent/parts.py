@@ -9,6 +9,7 @@ from agent.install import Installer
 from agent.report import Reporter
 from bootloader_verify import decision
 from bootloader_verify.counter import EpochCounter
+from bootloader_verify.errors import FlashError
 from bootloader_verify.records import Records
 from bootloader_verify.slot import region
 
@@ -46,7 +47,7 @@ class Parts:
         self.keyset = keyset
         self.app = app
         self.installer = Installer(
-            booted, spare, keyset, EpochCounter(region(flash, board, "epoch"))
+            booted, stage.slots, spare, keyset, EpochCounter(region(flash, board, "epoch"))
         )
         self.journal = journal.Journal(
             Records(region(flash, board, "journal"), record_bytes, True), scratch
@@ -63,8 +64,15 @@ def spare_slot(stage: "Boot", booted: "Booted") -> "Slot":
     """The slot that does not run; in recovery the one that is not confirmed, or b."""
     first, second = stage.slots
     if booted.mode == decision.RECOVERY:
-        return first if second.state().confirmed and not first.state().confirmed else second
+        return first if _confirmed(second) and not _confirmed(first) else second
     return second if booted.slot is first else first
+
+
+def _confirmed(slot: "Slot") -> bool:
+    try:
+        return slot.state().confirmed
+    except FlashError:
+        return False
 
 
 def _device(board: "Any", names: "list[str]", booted: "Booted", spare: "Slot") -> manifest.Device:

@@ -118,25 +118,35 @@ J_CLOSED, J_OPEN, J_ARMING = "closed", "open", "arming"
 JOURNAL_STATES = (J_CLOSED, J_OPEN, J_ARMING)
 
 # What boot and the spare slot's trailer say about the journal's image.
-RUNS_TRIAL = "runs_on_trial"  # the boot stage started a trial: this job's image or an unknown one
+RUNS_TRIAL = "runs_on_trial"  # the boot stage started a trial of this job's image
+RUNS_OTHER = "runs_other_trial"  # it started a trial of an image that no job of ours named
 RUNS_CONFIRMED = "runs_confirmed"  # this job's image runs and image_ok is set
+RUNS_UNARMED = (
+    "runs_unarmed"  # this job's image runs as a last resort: never tried, never confirmed
+)
 NOT_ARMED = "not_armed"  # another image runs; the spare slot's magic is erased or torn
 USED_UP = "used_up"  # another image runs; the spare slot is armed, no attempt is left
 REFUSED = "refused"  # another image runs; the spare slot is armed, the boot stage did not take it
-FACTS = (RUNS_TRIAL, RUNS_CONFIRMED, NOT_ARMED, USED_UP, REFUSED)
+FACTS = (RUNS_TRIAL, RUNS_OTHER, RUNS_CONFIRMED, RUNS_UNARMED, NOT_ARMED, USED_UP, REFUSED)
 
 RESUME = {
-    (J_CLOSED, RUNS_TRIAL): (TRIAL, "an image put there without a job is proved like any other"),
+    (J_CLOSED, RUNS_TRIAL): (TRIAL, "cannot be (a closed job names no image); prove it anyway"),
+    (J_CLOSED, RUNS_OTHER): (TRIAL, "an image put there without a job is proved like any other"),
+    (J_CLOSED, RUNS_UNARMED): (IDLE, "cannot be (a closed job names no image)"),
     (J_CLOSED, RUNS_CONFIRMED): (IDLE, "steady state; the last outcome is said again"),
     (J_CLOSED, NOT_ARMED): (IDLE, "steady state"),
     (J_CLOSED, USED_UP): (IDLE, "a failed trial that was reported already"),
     (J_CLOSED, REFUSED): (IDLE, "not ours: left there by hand"),
     (J_OPEN, RUNS_TRIAL): (TRIAL, "cannot be (the journal says arming first); prove it anyway"),
+    (J_OPEN, RUNS_OTHER): (TRIAL, "put there by hand: prove it; the job waits for the next boot"),
+    (J_OPEN, RUNS_UNARMED): (WAITING, "cut before it was armed, and the only one: arm it, try it"),
     (J_OPEN, RUNS_CONFIRMED): (CONFIRMING, "the same image came by another way: close the job"),
     (J_OPEN, NOT_ARMED): (ACCEPTED, "scan the slot, fetch what is missing"),
     (J_OPEN, USED_UP): (ACCEPTED, "trailer of an older image; it is erased before the first block"),
     (J_OPEN, REFUSED): (ACCEPTED, "trailer of an older image; it is erased before the first block"),
     (J_ARMING, RUNS_TRIAL): (TRIAL, "the reset went well"),
+    (J_ARMING, RUNS_OTHER): (TRIAL, "put there by hand: prove it; the job waits for the next boot"),
+    (J_ARMING, RUNS_UNARMED): (WAITING, "image_ok is torn, and it is the only one: try it again"),
     (J_ARMING, RUNS_CONFIRMED): (CONFIRMING, "cut between image_ok and the journal: finish"),
     (J_ARMING, NOT_ARMED): (ACCEPTED, "cut while arming: verify and arm again"),
     (J_ARMING, USED_UP): (FAILED, "rolled back: every attempt failed"),

@@ -21,6 +21,9 @@ class Transfer(Job):
 
     def _accepted(self) -> bool:
         self._rescans = 0
+        if not self._artifacts:
+            self._abort(protocol.DOWNLOAD_FAILED, "UNSUPPORTED", "no artifact left to decode")
+            return True
         self._p.download.new_job()
         self._start_scan()
         self._go(states.START)
@@ -88,6 +91,7 @@ class Transfer(Job):
             self._rescans += 1
             self._start_scan()
             self._go(states.DAMAGED)
+            self._say(protocol.DOWNLOADING)
             if not self._link_up:
                 self._go(states.LINK_DOWN)
             return
@@ -95,5 +99,5 @@ class Transfer(Job):
         if err.code in install.SIGNER_CODES:
             word = protocol.INVALID_SIGNATURE
             self._tell(protocol.INVALID_FIRMWARE_SIGNATURE, err.code, err.detail)
-        self._p.download.writer.erase_first()  # not an image any more
+        self._spoil()
         self._abort(word, err.code, err.code + " " + err.detail)

@@ -8,6 +8,7 @@ from agent import manifest, offers, protocol, states
 from agent.activation import Activation
 from bootloader_verify import decision
 from bootloader_verify.errors import CodedError, FlashError
+from bootloader_verify.trailer import SET, TrailerState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Updater(Activation):
             self._p.installer.settle_epoch()
         except CodedError as err:
             self._p.reporter.event(protocol.EPOCH_NOT_STORED, 0, err.code, err.detail)
+        self._p.reporter.facts(epoch=self._p.installer.least_epoch)
 
     def _resume(self) -> None:
         self._settle_epoch()
@@ -56,7 +58,7 @@ class Updater(Activation):
         elif target == states.FAILED:
             self._trial_failed(fact)
         else:
-            self._resume_job(target)
+            self._resume_job(target, fact)
 
     def _loaded(self) -> "memoryview | None":
         """The open job's manifest. A journal that cannot be read is told and counts as empty: seq
@@ -74,20 +76,28 @@ class Updater(Activation):
             self._artifacts = manifest.usable(self._manifest, self._p.device)
         except offers.RefusedError as err:
             reason = protocol.reason_of(err.code)
-            self._p.journal.close(protocol.DOWNLOAD_FAILED, reason, err.code)
+            self._keep(self._p.journal.close, protocol.DOWNLOAD_FAILED, reason, err.code)
 
     def _fact(self) -> str:
         """What boot and the spare slot's trailer say about the journal's image."""
-        booted = self._p.booted
+        booted, job = self._p.booted, self._manifest
+        is_job_s = job is not None and booted.verified is not None
+        is_job_s = is_job_s and booted.verified.digest == job.digest  # type: ignore[union-attr]
         if booted.mode == decision.TRIAL:
-            return states.RUNS_TRIAL
-        job, running = self._manifest, booted.verified
-        if job is not None and running is not None and running.digest == job.digest:
-            return states.RUNS_CONFIRMED
-        spare = self._p.installer.spare.state()
+            return states.RUNS_TRIAL if is_job_s else states.RUNS_OTHER
+        if is_job_s:
+            confirmed = booted.state is not None and booted.state.confirmed
+            return states.RUNS_CONFIRMED if confirmed else states.RUNS_UNARMED
+        spare = self._spare_state()
         if spare.armed and spare.exhausted:
             return states.USED_UP
-        return states.REFUSED if spare.magic == "set" else states.NOT_ARMED
+        return states.REFUSED if spare.magic == SET else states.NOT_ARMED
+
+    def _spare_state(self) -> TrailerState:
+        try:
+            return self._p.installer.spare.state()
+        except FlashError:
+            return TrailerState()  # it cannot be read: nothing is armed there
 
     def _say_last_outcome(self) -> None:
         journal = self._p.journal
@@ -99,29 +109,35 @@ class Updater(Activation):
             seq=journal.seq,
         )
 
-    def _resume_job(self, target: str) -> None:
+    def _resume_job(self, target: str, fact: str) -> None:
+        self._foreign = fact == states.RUNS_OTHER
         if target == states.ACCEPTED:
             if self._p.journal.state == states.J_ARMING:
-                self._p.journal.reopen()
+                self._keep(self._p.journal.reopen)
             self._show_artifact()
+        elif target == states.WAITING:
+            self._verified = self._p.installer.arm_running_instead()
         elif target == states.TRIAL:
             self._begin_trial()
         self._enter(target)
 
     def _trial_failed(self, fact: str) -> None:
-        """Only an image that was tried and failed is denied from now on: damage is not its fault."""
-        spare = self._p.installer.spare
-        assert self._manifest is not None
-        if fact == states.USED_UP:
-            used = "{} attempts used, none confirmed".format(spare.state().attempts_used)
-            detail = self._p.journal.detail or used
-            digest = self._manifest.digest
-            self._close(protocol.INSTALLATION_FAILED, "TRIAL_FAILED", detail, digest)
-        else:
-            code = self._p.booted.codes.get(spare.name, "")
+        """Only an image that was tried and failed is denied from now on: power cuts and damage are
+        not its fault. What the boot stage did not take is disarmed, or it might be taken later."""
+        if fact == states.REFUSED:
+            self._p.installer.disarm()
+            code = self._p.booted.codes.get(self._p.installer.spare.name, "")
             detail = "the boot stage did not take it: " + (code or "trailer damaged")
             word = protocol.INSTALL_VERIFICATION_FAILED
             self._close(word, code or "TRIAL_FAILED", detail)
+            return
+        spare = self._spare_state()
+        assert self._manifest is not None
+        denied = self._manifest.digest if spare.attempts_used >= spare.attempts else None
+        used = "{} of {} attempts used in {} boots, none confirmed"
+        used = used.format(spare.attempts_used, spare.attempts, spare.boots)
+        detail = self._p.journal.detail or used
+        self._close(protocol.INSTALLATION_FAILED, "TRIAL_FAILED", detail, denied)
 
     # --- one step -----------------------------------------------------------------------------
     def poll(self, now_ms: int) -> bool:
@@ -137,23 +153,25 @@ class Updater(Activation):
 
     def _flash_failed(self, err: FlashError) -> None:
         self._p.log("flash: {}".format(err))
-        if self.state == states.CONFIRMING:  # image_ok was not kept
-            self._go(states.ABORT)
-        elif self._can(states.ABORT):
+        if self.state == states.ARMING:  # a trailer that reads back today may read well tomorrow
+            self._p.installer.disarm()
+        if self._can(states.ABORT):
             self._abort(protocol.INSTALLATION_FAILED, err.code, err.detail)
         else:
-            self.defects += 1  # a journal that takes no more
+            self.defects += 1
 
     def _closed(self) -> bool:
+        self._gate.close()  # again, should the application not have heard it
         later, self._later = self._later, None
         if later is not None:
             self._on_offer(later)
         return False
 
     def _watch_application(self) -> None:
-        """A confirmed image whose application stopped is started again, by a reset."""
+        """A confirmed image whose application stopped is started again, by a reset. A download that
+        runs meanwhile loses nothing by it."""
         app = self._p.app
-        if app.running or not app.fault or self.state not in states.CLOSED:
+        if app.running or not app.fault or not self._can(states.OFFER):
             return
         if self._app_stopped_ms is None:
             self._app_stopped_ms = self._now_ms
@@ -199,7 +217,7 @@ class Updater(Activation):
             self._p.reporter.sent()
 
     def on_defect(self) -> None:
-        """Something of ours raised what nobody expected: a trial does not pass with that."""
+        """Something of ours raised what nobody expected: a trial without a broker fails by that."""
         self.defects += 1
 
     # --- offers and commands ------------------------------------------------------------------
@@ -226,6 +244,7 @@ class Updater(Activation):
     def _take(self, found: "Manifest", payload: "Buffer") -> None:
         answer = "Accepted" if self.state in states.CLOSED else "AcceptedCanceled"
         self._p.journal.open(payload, found.seq, found.request_id)
+        self._spoil()
         self._end()
         self._p.device.seq, self._p.device.request_id = found.seq, found.request_id
         self._manifest = found
@@ -255,6 +274,7 @@ class Updater(Activation):
     def _cancel(self) -> None:
         """Back to idle; what the slot holds is no image that boots, but counts for a later job."""
         self._p.journal.close(protocol.IDLE, protocol.reason_of("CANCELED"), "")
+        self._spoil()
         self._go(states.CANCEL)
         self._say(protocol.IDLE, "CANCELED")
         self._end()

@@ -7,7 +7,7 @@ kinds of things only, a note how the last attempt ended and a mark for the one t
 from bootloader_verify import container, decision, keyset, ladder, trailer
 from bootloader_verify.counter import EPOCH_STEP_MAX, EpochCounter
 from bootloader_verify.decision import Facts
-from bootloader_verify.errors import REVOKED, ROLLBACK, CodedError, FlashError, VerifyError
+from bootloader_verify.errors import REVOKED, ROLLBACK, CodedError, FlashError
 from bootloader_verify.slot import NAMES, Slot, region
 
 TYPE_CHECKING = False
@@ -76,7 +76,11 @@ class Boot:
 
     # --- looking ------------------------------------------------------------------------------
     def _look_at(self, slot: Slot) -> Facts:
-        state = self._noted_state(slot)
+        """A slot that cannot be read must not keep the other one from booting."""
+        try:
+            state = self._noted_state(slot)
+        except FlashError as err:
+            return Facts(slot.name, err.code, trailer.TrailerState())
         code, exempt = self._climb(slot, state.confirmed)
         return Facts(slot.name, code, state, exempt)
 
@@ -129,10 +133,10 @@ class Boot:
     def _hand_over(self, slot: Slot, facts: Facts, booted: Booted) -> bool:
         """Rung 10, over the very bytes that will be mounted."""
         verified = self._verified[slot.name]
-        view = self._flash.map(slot.region.offset, verified.end)
         try:
+            view = self._flash.map(slot.region.offset, verified.end)
             ladder.recheck(_reader(view), verified)
-        except VerifyError as err:
+        except CodedError as err:
             facts.code, facts.exempt = err.code, False
             return False
         start = verified.payload_offset

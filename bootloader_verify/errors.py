@@ -32,6 +32,7 @@ FLASH_ALIGN = "FLASH_ALIGN"
 FLASH_REWRITE = "FLASH_REWRITE"  # a write unit that is not erased
 FLASH_READBACK = "FLASH_READBACK"
 RECORD_TOO_LARGE = "RECORD_TOO_LARGE"
+NOT_ARMED = "NOT_ARMED"  # a confirmation for what is no trial
 
 
 class CodedError(Exception):

@@ -16,7 +16,7 @@ where they begin, and an image must end at or before it.
 
 import struct
 
-from bootloader_verify.errors import FLASH_RANGE, FlashError
+from bootloader_verify.errors import FLASH_RANGE, NOT_ARMED, FlashError
 from bootloader_verify.flash import align_up, program_checked
 
 TYPE_CHECKING = False
@@ -155,9 +155,12 @@ def note_reset(region: "Flash", layout: Layout, state: TrailerState, cause: str)
 
 
 def confirm(region: "Flash", layout: Layout, state: TrailerState) -> None:
-    """Make a running trial permanent. Nothing to do if it is; FlashError if the flag is bad."""
-    if not state.confirmed:
-        program_checked(region, layout.image_ok, _flag_bytes(layout))
+    """Make a running trial permanent. Nothing to do if it is; FlashError if it is no trial."""
+    if state.confirmed:
+        return
+    if not state.armed:
+        raise FlashError(NOT_ARMED, "magic {}, image_ok {}".format(state.magic, state.image_ok))
+    program_checked(region, layout.image_ok, _flag_bytes(layout))
 
 
 def _flag_bytes(layout: Layout) -> bytes:

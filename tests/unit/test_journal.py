@@ -215,6 +215,26 @@ def test_the_manifest_of_an_older_job_never_gets_into_a_newer_one():
     assert (again.seq, again.offer, kept) == (8, offer_id(TWO), b"")
 
 
+def test_when_both_copies_of_the_only_job_are_lost_it_can_still_be_ended():
+    flash, one = opened()
+    for _, start, _ in list(flash.trace):
+        flash.flip(start + 30, 0x01)
+    one.arming()
+    again, kept = loaded(flash)
+    assert (again.state, again.seq, kept) == (states.J_ARMING, 7, b"")
+    one.close("DownloadFailed", "", "")
+    assert loaded(flash)[1] is None
+
+
+def test_a_change_is_two_writes():
+    """One more would wear the flash for nothing."""
+    flash, one = opened()
+    for change in (one.arming, one.reopen, lambda: one.close("Idle", "Canceled", "")):
+        begun = len(flash.trace)
+        change()
+        assert [kind for kind, _, _ in flash.trace[begun:]].count("program") == 2
+
+
 # --- records of another agent's making --------------------------------------------------------------
 def test_records_that_are_none_of_ours():
     text = b'{"state": "open"}'
@@ -282,6 +302,13 @@ def test_what_a_newer_agent_said_of_its_job_is_left_as_it_is():
     before = flash.image()
     loaded(flash)
     assert flash.image() == before
+
+
+def test_an_outcome_that_is_no_status_is_none():
+    """It is said again as a status after every boot, and a status has only the words of OCPP."""
+    for word in ("", "no such word", "installed"):
+        one, _ = raw_record(fresh(), json_record(whole(state=states.J_CLOSED, outcome=word)))
+        assert (one.outcome, one.seq) == ("", 7), word
 
 
 def test_unknown_fields_are_no_fault():

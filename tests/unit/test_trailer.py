@@ -3,7 +3,13 @@
 import struct
 
 from bootloader_verify import trailer
-from bootloader_verify.errors import FLASH_RANGE, FLASH_READBACK, FLASH_REWRITE, FlashError
+from bootloader_verify.errors import (
+    FLASH_RANGE,
+    FLASH_READBACK,
+    FLASH_REWRITE,
+    NOT_ARMED,
+    FlashError,
+)
 from bootloader_verify.flash import Region
 from bootloader_verify.trailer import BAD, ERASED, SET, Layout
 from tests.power.flash_model import RamNor
@@ -191,7 +197,7 @@ def test_a_bad_flag_is_called_bad():
     bench.flash.flip(bench.layout.magic + 15, 0x01)
     state = bench.state()
     assert (state.magic, state.image_ok, state.copy_done) == (BAD, BAD, BAD)
-    raises(FlashError, FLASH_REWRITE, bench.confirm)
+    raises(FlashError, NOT_ARMED, bench.confirm)
 
 
 def test_a_torn_mark_counts():
