@@ -7,7 +7,7 @@ slot a or b      the application, a ROMFS, mounted in place at /app
 import asyncio
 import gc
 
-from bootloader_verify import boot
+from bootloader_verify import boot, decision, trailer
 from bootloader_verify.errors import BAD_MAGIC
 
 TYPE_CHECKING = False
@@ -37,13 +37,15 @@ def main() -> None:
     watchdog = port.Watchdog(WATCHDOG_MS)
     flash = port.open_flash(board)
     keyset = boot.load_keyset(factory_keyset.CONTAINER)
-    stage = boot.Boot(flash, board, keyset, port.reset_cause())
+    cause = port.reset_cause()
+    stage = boot.Boot(flash, board, keyset, cause)
     booted = stage.select()
     _tell(booted)
     watchdog.feed()
     from agent.charger import Charger
 
-    charger = Charger(port, board, flash, keyset, stage, booted, watchdog, reserve)
+    hung = cause == trailer.WATCHDOG and booted.mode != decision.TRIAL
+    charger = Charger(port, board, flash, keyset, stage, booted, watchdog, reserve, hung)
     gc.collect()
     asyncio.run(charger.run())
 

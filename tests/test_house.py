@@ -26,6 +26,7 @@ MAY_TOUCH_HARDWARE = (
     "agent/ports/",
     "agent/main.py",
     "agent/charger.py",
+    "agent/app_host.py",
 )
 
 
