@@ -7,6 +7,7 @@ Format: FORMATS section 5, PROTOCOL.md. Order of the checks is part of the contr
 import json
 
 from agent import protocol
+from bootloader_verify.counter import EPOCH_STEP_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ CONTAINER_BYTES_MAX = PAYLOAD_BYTES_MAX + 1024  # header, TLVs, up to four signa
 ARTIFACTS_MAX = 4
 _BRACKETS_MAX = 16  # lists and objects; a manifest of four artifacts has 13
 REVISIONS_MAX = 8
-EPOCH_STEP_MAX = 16
 _U31 = 0x7FFFFFFF
 _U32 = 0xFFFFFFFF
 _YEAR_S = 366 * 86400

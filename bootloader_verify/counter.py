@@ -10,7 +10,7 @@ Record payload: epoch u32.
 import struct
 
 from bootloader_verify.errors import EPOCH_JUMP, FlashError, VerifyError
-from bootloader_verify.flash import align_up
+from bootloader_verify.flash import align_up, is_blank
 from bootloader_verify.records import HEAD_BYTES, Records
 
 TYPE_CHECKING = False
@@ -61,11 +61,4 @@ class EpochCounter:
     def _never_stored(self) -> bool:
         """All erased but for the place of the very first record, which a cut may have torn."""
         first = align_up(HEAD_BYTES + _PAYLOAD_BYTES, self._region.write_bytes)
-        part = memoryview(bytearray(256))
-        blank = bytes([self._region.erased]) * len(part)
-        for at in range(first, self._region.size_bytes, len(part)):
-            piece = part[: min(len(part), self._region.size_bytes - at)]
-            self._region.read(at, piece)
-            if piece != blank[: len(piece)]:
-                return False
-        return True
+        return is_blank(self._region.read, first, self._region.size_bytes, self._region.erased)

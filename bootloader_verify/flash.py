@@ -18,9 +18,10 @@ from bootloader_verify.errors import FLASH_RANGE, FLASH_READBACK, FlashError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Callable, Protocol
 
     Buffer = bytes | bytearray | memoryview
+    Read = Callable[[int, bytearray | memoryview], None]
 
     class Flash(Protocol):
         size_bytes: int
@@ -77,6 +78,19 @@ def program_checked(flash: "Flash", offset: int, data: "Buffer") -> None:
         flash.read(offset + start, back)
         if back != part:
             raise FlashError(FLASH_READBACK, "at {}".format(offset + start))
+
+
+def is_blank(read: "Read", start: int, end: int, erased: int) -> bool:
+    """True when `read(offset, buf)` shows the erased value in all of [start, end)."""
+    buf = memoryview(bytearray(_CHECK_BYTES))
+    blank = bytes([erased]) * _CHECK_BYTES
+    while start < end:
+        part = buf[: min(_CHECK_BYTES, end - start)]
+        read(start, part)
+        if part != blank[: len(part)]:
+            return False
+        start += len(part)
+    return True
 
 
 def align_up(value: int, step: int) -> int:

@@ -31,6 +31,7 @@ from bootloader_verify.errors import (
     WRONG_ROLE,
     VerifyError,
 )
+from bootloader_verify.flash import is_blank
 from bootloader_verify.keyset import ALL_CLASSES, ECDSA_P256, RELEASE, ROLLOUT, ROOT, RSA_EXPONENT
 
 TYPE_CHECKING = False
@@ -272,15 +273,8 @@ def _rung_9_erased(read: "Read", start: int, size: int, erased: int) -> None:
 
 def check_erased(read: "Read", start: int, size: int, erased: int) -> None:
     """VerifyError NOT_ERASED unless every byte of [start, size) has the erased value."""
-    buf = memoryview(bytearray(BUFFER_BYTES))
-    blank = bytes([erased]) * BUFFER_BYTES
-    while start < size:
-        count = min(BUFFER_BYTES, size - start)
-        part = buf[:count]
-        read(start, part)
-        if part != blank[:count]:
-            raise VerifyError(NOT_ERASED, "between {} and {}".format(start, start + count))
-        start += count
+    if not is_blank(read, start, size, erased):
+        raise VerifyError(NOT_ERASED, "between {} and {}".format(start, size))
 
 
 def _hash(hasher: "Any", read: "Read", start: int, end: int) -> None:

@@ -17,7 +17,7 @@ import binascii
 import struct
 
 from bootloader_verify.errors import CHANGED, FLASH_RANGE, RECORD_TOO_LARGE, FlashError
-from bootloader_verify.flash import align_up, program_checked
+from bootloader_verify.flash import align_up, is_blank, program_checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ class Records:
                 if size < 0:
                     break
                 at += align_up(HEAD_BYTES + size, self._region.write_bytes)
-            blank = self._blank_from(half * self._half_bytes + at, (half + 1) * self._half_bytes)
+            start, end = half * self._half_bytes + at, (half + 1) * self._half_bytes
+            blank = is_blank(self._region.read, start, end, self._region.erased)
             self._ends[half] = at if blank else self._half_bytes
 
     def _valid_at(self, offset: int) -> int:
@@ -169,12 +170,3 @@ class Records:
         if seq > self._seq:
             self._seq, self._at, self._size = seq, offset, size
         return int(size)
-
-    def _blank_from(self, start: int, end: int) -> bool:
-        step = len(self._work)
-        for at in range(start, end, step):
-            part = self._work[: min(step, end - at)]
-            self._region.read(at, part)
-            if part != bytes([self._region.erased]) * len(part):
-                return False
-        return True

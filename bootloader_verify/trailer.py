@@ -17,7 +17,7 @@ where they begin, and an image must end at or before it.
 import struct
 
 from bootloader_verify.errors import FLASH_RANGE, NOT_ARMED, FlashError
-from bootloader_verify.flash import align_up, program_checked
+from bootloader_verify.flash import align_up, is_blank, program_checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def parse(read: "Read", layout: Layout) -> TrailerState:
     state.copy_done = _flag(read, layout, layout.copy_done)
     _parse_install(read, layout, state)
     _parse_boots(read, layout, state)
-    state.blank = _is_blank(read, layout)
+    state.blank = is_blank(read, layout.image_limit, layout.slot_size, layout.erased)
     return state
 
 
@@ -208,13 +208,3 @@ def _parse_boots(read: "Read", layout: Layout, state: TrailerState) -> None:
         state.ended = unit != bytes([layout.erased]) * layout.unit
         if unit != power_note:
             state.attempts_used += 1
-
-
-def _is_blank(read: "Read", layout: Layout) -> bool:
-    unit = bytearray(layout.unit)
-    blank = bytes([layout.erased]) * layout.unit
-    for offset in range(layout.image_limit, layout.slot_size, layout.unit):
-        read(offset, unit)
-        if unit != blank:
-            return False
-    return True
