@@ -6,14 +6,15 @@ A fault in here leaves the agent running, so that a charger can always be sent a
 import asyncio
 import gc
 
-from agent import config, link, manifest, protocol, session, states
+from agent import config, manifest, protocol, states
 from agent.alive import Keeper
 from agent.app_host import AppHost
 from agent.application import Application
-from agent.mqtt import Mqtt
-from agent.parts import Parts
+from agent.net import link, session
+from agent.net.mqtt import Mqtt
 from agent.ports.net import Net
-from agent.updater import Updater
+from agent.update.parts import Parts
+from agent.update.updater import Updater
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

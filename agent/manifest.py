@@ -7,7 +7,7 @@ Format: FORMATS section 5, PROTOCOL.md. Order of the checks is part of the contr
 import json
 
 from agent import protocol
-from bootloader_verify.counter import EPOCH_STEP_MAX
+from bootloader_verify.container import EPOCH_STEP_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

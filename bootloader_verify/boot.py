@@ -5,7 +5,8 @@ kinds of things only, a note how the last attempt ended and a mark for the one t
 """
 
 from bootloader_verify import container, decision, keyset, ladder, trailer
-from bootloader_verify.counter import EPOCH_STEP_MAX, EpochCounter
+from bootloader_verify.container import EPOCH_STEP_MAX
+from bootloader_verify.counter import EpochCounter
 from bootloader_verify.decision import Facts
 from bootloader_verify.errors import REVOKED, ROLLBACK, CodedError, FlashError
 from bootloader_verify.slot import NAMES, Slot, region

@@ -42,6 +42,7 @@ AREA = "<HH"  # magic, tlv_tot: of an area; type, length: of an entry
 AREA_BYTES = 4
 PROTECTED_MAGIC = 0x6908
 UNPROTECTED_MAGIC = 0x6907
+EPOCH_STEP_MAX = 16  # how far a security counter may rise at once
 TLV_BYTES_MAX = 2048  # both areas together; more is not a container of ours
 SIGNATURES_MAX = 4
 

@@ -9,6 +9,7 @@ Record payload: epoch u32.
 
 import struct
 
+from bootloader_verify.container import EPOCH_STEP_MAX
 from bootloader_verify.errors import EPOCH_JUMP, FlashError, VerifyError
 from bootloader_verify.flash import align_up, is_blank
 from bootloader_verify.records import HEAD_BYTES, Records
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from bootloader_verify.flash import Flash
 
-EPOCH_STEP_MAX = 16
 _PAYLOAD = "<I"
 _PAYLOAD_BYTES = 4
 _COPIES = 2

@@ -76,10 +76,10 @@ def test_device_decisions_know_no_hardware(room: str) -> None:
 
 def test_the_rule_sees_a_breach() -> None:
     assert not allowed("hil.virtual.board", "host_tools")
-    assert not allowed("agent.updater.Updater", "host_tools")
+    assert not allowed("agent.update.updater.Updater", "host_tools")
     assert allowed("agent.protocol.pack_get", "host_tools")
     assert not allowed("tests.unit.expect", "hil")
-    assert imports("from agent import updater\nimport os.path") == {"agent.updater", "os.path"}
+    assert imports("from agent.net import link\nimport os.path") == {"agent.net.link", "os.path"}
 
 
 def test_no_private_key_is_tracked_but_the_ones_that_say_so() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from agent import protocol, states
 from agent.application import Application
-from agent.parts import Parts
-from agent.updater import Updater
+from agent.update.parts import Parts
+from agent.update.updater import Updater
 from bootloader_verify import boot, container, keyset, p256, trailer
 from bootloader_verify.counter import EpochCounter
 from bootloader_verify.keyset import Key, Keyset

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.journal import Journal, record_bytes
+from agent.update.journal import Journal, record_bytes
 from bootloader_verify.flash import Region
 from bootloader_verify.records import Records
 from tests.power.flash_model import PowerCut, RamNor, cuts, sweep

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent import protocol, states
-from agent.journal import Journal
+from agent.update.journal import Journal
 from bootloader_verify import decision
 from bootloader_verify.counter import EpochCounter
 from bootloader_verify.errors import CHANGED, FLASH_READBACK, READ_FAILED, FlashError

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import protocol
-from agent.decode import Decoder
+from agent.fetch.decode import Decoder
 from agent.manifest import Artifact as Described
 from host_tools import artifact
 

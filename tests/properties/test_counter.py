@@ -6,7 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bootloader_verify.counter import EPOCH_STEP_MAX, EpochCounter
+from bootloader_verify.container import EPOCH_STEP_MAX
+from bootloader_verify.counter import EpochCounter
 from bootloader_verify.errors import EPOCH_JUMP, VerifyError
 from bootloader_verify.flash import Region
 from tests.power.flash_model import PowerCut, RamNor

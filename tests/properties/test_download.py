@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import protocol
-from agent.blocks import FAILS_MAX
+from agent.fetch.blocks import FAILS_MAX
 from bootloader_verify.trailer import Layout
 from host_tools import artifact
 from tests.power.flash_model import RamNor

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from agent import protocol
-from agent.blocks import Blocks
-from agent.download import Download
-from agent.slot_writer import SlotWriter
+from agent.fetch.blocks import Blocks
+from agent.fetch.download import Download
+from agent.fetch.slot_writer import SlotWriter
 from tests.power.test_download import check_ended, check_nothing_half, everywhere
 from tests.unit.artifacts import BLOCK, BOMB, TEXT_DEFLATED, Bench, Made, noise
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent import states
-from agent.journal import DENIED_MAX, record_bytes
+from agent.update.journal import DENIED_MAX, record_bytes
 from tests.power.flash_model import PowerCut, RamNor
 from tests.power.test_journal import MOST, after_reset
 from tests.unit.test_journal import fresh, json_record, raw_record, said, whole

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import mqtt
-from agent.mqtt_out import TX_BYTES, MqttError
+from agent.net import mqtt
+from agent.net.mqtt_out import TX_BYTES, MqttError
 from tests.unit.test_mqtt import CONNACK, detail_of, publish
 
 RX_BYTES = 96

@@ -13,8 +13,9 @@ import sys
 os.chdir(sys.argv[2])
 sys.path.insert(0, sys.argv[1])
 
-from agent import config, link, session  # noqa: E402
-from agent.mqtt import Mqtt  # noqa: E402
+from agent import config  # noqa: E402
+from agent.net import link, session  # noqa: E402
+from agent.net.mqtt import Mqtt  # noqa: E402
 from agent.ports import unix  # noqa: E402
 from agent.ports.net import Net  # noqa: E402
 

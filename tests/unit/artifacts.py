@@ -3,7 +3,7 @@
 import hashlib
 
 from agent import protocol
-from agent.download import STALL_MS, WINDOW_BLOCKS, Download
+from agent.fetch.download import STALL_MS, WINDOW_BLOCKS, Download
 from agent.manifest import Artifact
 from bootloader_verify.flash import Region
 from bootloader_verify.trailer import Layout

@@ -1,8 +1,8 @@
 """An application is asked, never trusted: what fails or is odd counts as the careful answer."""
 
-from agent import gate
 from agent.application import Application
-from agent.gate import Gate
+from agent.update import gate
+from agent.update.gate import Gate
 from tests.unit.fakes import App, silent
 
 

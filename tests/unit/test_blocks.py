@@ -1,7 +1,7 @@
 """Bookkeeping of blocks: what is proved, what is asked for, what comes next."""
 
-from agent import blocks
-from agent.blocks import Bits, Blocks, Fails
+from agent.fetch import blocks
+from agent.fetch.blocks import Bits, Blocks, Fails
 
 
 def scanned(done, per_sector=1, capacity=64):

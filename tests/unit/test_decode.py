@@ -3,7 +3,7 @@
 import sys
 
 from agent import protocol
-from agent.decode import DecodeError, Decoder
+from agent.fetch.decode import DecodeError, Decoder
 from tests.unit.artifacts import BOMB, TEXT_BLOCK, TEXT_DEFLATED, noise
 from tests.unit.expect import raises
 

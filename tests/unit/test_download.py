@@ -5,8 +5,8 @@ in tests/power, lines that do all of this at random in tests/properties.
 """
 
 from agent import protocol
-from agent.blocks import FAILS_MAX
-from agent.download import STALL_MS, STALL_MS_MAX
+from agent.fetch.blocks import FAILS_MAX
+from agent.fetch.download import STALL_MS, STALL_MS_MAX
 from tests.power.flash_model import ERASE, PROGRAM
 from tests.unit.artifacts import (
     BLOCK,

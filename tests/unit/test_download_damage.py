@@ -4,7 +4,7 @@ Names with tNN: rows of the threats and scenarios.
 """
 
 from agent import protocol
-from agent.blocks import FAILS_MAX, Fails
+from agent.fetch.blocks import FAILS_MAX, Fails
 from bootloader_verify.errors import FLASH_READBACK, FlashError
 from tests.unit.artifacts import (
     BLOCK,

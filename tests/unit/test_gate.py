@@ -1,8 +1,8 @@
 """The charger is interrupted only when the application says twice that nobody is harmed."""
 
-from agent import gate
 from agent.application import Application
-from agent.gate import SETTLE_MS, Gate
+from agent.update import gate
+from agent.update.gate import SETTLE_MS, Gate
 from tests.unit.fakes import App, silent
 
 

@@ -1,7 +1,7 @@
 """A new image stays only if the charger works with it."""
 
 from agent.application import Application
-from agent.health import HEALTHY, STEADY_MS, UNHEALTHY, WAIT, Health
+from agent.update.health import HEALTHY, STEADY_MS, UNHEALTHY, WAIT, Health
 from tests.unit.fakes import App, silent
 
 CONFIRM_S = 60

@@ -3,8 +3,8 @@
 import binascii
 
 from agent import protocol
-from agent.blocks import Blocks
-from agent.index import Index
+from agent.fetch.blocks import Blocks
+from agent.fetch.index import Index
 from tests.unit.artifacts import Made, noise
 
 PAGE = protocol.PAGE_ENTRIES

@@ -2,8 +2,9 @@
 
 import json
 
-from agent import journal, protocol, states
-from agent.journal import Journal, offer_id, record_bytes
+from agent import protocol, states
+from agent.update import journal
+from agent.update.journal import Journal, offer_id, record_bytes
 from bootloader_verify.errors import FlashError
 from bootloader_verify.flash import Region
 from bootloader_verify.records import Records

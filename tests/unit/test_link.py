@@ -1,7 +1,7 @@
 """The link's rules: waits as OCPP has them, a dead line is noticed, a good one is left alone."""
 
-from agent import link
-from agent.link import CONNECT, DROP, NOTHING, PING, BackOff, Link
+from agent.net import link
+from agent.net.link import CONNECT, DROP, NOTHING, PING, BackOff, Link
 
 
 def most(n):

@@ -6,8 +6,9 @@ ends the job. MemoryError goes up instead: the connection, or the agent, begins 
 
 import json
 
-from agent import journal, manifest
+from agent import manifest
 from agent.manifest import ManifestError
+from agent.update import journal
 from tests.unit.expect import raises
 from tests.unit.test_journal import ONE, loaded, opened
 from tests.unit.test_manifest import artifact, bent, fields

@@ -1,7 +1,7 @@
 """The MQTT client: golden packets out, strict about what comes in, whole over reconnects."""
 
-from agent import mqtt
-from agent.mqtt_out import TX_BYTES, MqttError
+from agent.net import mqtt
+from agent.net.mqtt_out import TX_BYTES, MqttError
 from tests.unit.expect import raises
 
 CONNACK = b"\x20\x02\x00\x00"

@@ -1,8 +1,9 @@
 """From the bytes of an offer to a manifest or a code: signature first, shape second, rules last."""
 
-from agent import manifest, offers, protocol
-from agent.journal import offer_id
-from agent.offers import RefusedError, Seen
+from agent import manifest, protocol
+from agent.update import offers
+from agent.update.journal import offer_id
+from agent.update.offers import RefusedError, Seen
 from tests.unit.containers import image, keyset, other
 from tests.unit.expect import raises
 from tests.unit.test_manifest import device

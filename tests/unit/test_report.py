@@ -3,7 +3,7 @@
 import json
 
 from agent import protocol
-from agent.report import PROGRESS_MS, WAITING_MAX, Reporter
+from agent.update.report import PROGRESS_MS, WAITING_MAX, Reporter
 
 FACTS = {"version": "1.0.0+0", "slot": "a", "mode": "confirmed", "epoch": 1}
 

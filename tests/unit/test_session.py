@@ -1,7 +1,7 @@
 """The session's rules on a scheduler of our own: what is said when, what survives a lost line."""
 
-from agent import link, session
-from agent.mqtt import Mqtt
+from agent.net import link, session
+from agent.net.mqtt import Mqtt
 from tests.unit.test_mqtt import publish
 
 CONNACK, CONNACK_KEPT = b"\x20\x02\x00\x00", b"\x20\x02\x01\x00"

@@ -1,7 +1,7 @@
 """Blocks into a slot: what is erased, what is programmed, what is read back."""
 
 from agent import protocol
-from agent.slot_writer import SlotWriter
+from agent.fetch.slot_writer import SlotWriter
 from bootloader_verify.errors import FlashError
 from bootloader_verify.flash import Region
 from bootloader_verify.trailer import Layout

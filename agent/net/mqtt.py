@@ -14,7 +14,7 @@ the broker kept the session, until it is acknowledged, over any number of connec
 Topics are printable ASCII without wildcards, as PROTOCOL.md has them; other UTF-8 is refused.
 """
 
-from agent.mqtt_out import PUBLISH_BYTES_MAX, MqttError, Outgoing
+from agent.net.mqtt_out import PUBLISH_BYTES_MAX, MqttError, Outgoing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,10 +3,11 @@
 RAM: one scratch buffer for journal records and blocks, and what Download says of itself.
 """
 
-from agent import journal, manifest
-from agent.download import Download
-from agent.install import Installer
-from agent.report import Reporter
+from agent import manifest
+from agent.fetch.download import Download
+from agent.update import journal
+from agent.update.install import Installer
+from agent.update.report import Reporter
 from bootloader_verify import decision
 from bootloader_verify.counter import EpochCounter
 from bootloader_verify.errors import FlashError

@@ -11,7 +11,7 @@ from agent import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from agent.blocks import Blocks
+    from agent.fetch.blocks import Blocks
     from agent.manifest import Artifact
 
 _PAGES_HELD = 2

@@ -1,15 +1,15 @@
 """The job's second half: wait for the charger, arm, reset, prove the new image, confirm or give up."""
 
 from agent import manifest, protocol, states
-from agent.gate import SETTLING, TX_IN_PROGRESS
-from agent.health import HEALTHY, UNHEALTHY, Health
-from agent.transfer import Transfer
+from agent.update.gate import SETTLING, TX_IN_PROGRESS
+from agent.update.health import HEALTHY, UNHEALTHY, Health
+from agent.update.transfer import Transfer
 from bootloader_verify import decision
 from bootloader_verify.errors import CodedError, FlashError, VerifyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from agent.parts import Parts
+    from agent.update.parts import Parts
 
 LAST_WORD_MS = 5_000  # the last status before a reset may take so long to be acknowledged
 CHARGE_ON_MS = 3_600_000  # a failed trial lets a running session go on for so long

@@ -5,7 +5,8 @@ first of confirming, and the epoch rises only behind it.
 """
 
 from bootloader_verify import boot, decision, ladder, trailer
-from bootloader_verify.counter import EPOCH_STEP_MAX, EpochCounter
+from bootloader_verify.container import EPOCH_STEP_MAX
+from bootloader_verify.counter import EpochCounter
 from bootloader_verify.errors import (
     ALG_MISMATCH,
     BAD_HASH,

@@ -9,10 +9,10 @@ caller lends one block of scratch.
 """
 
 from agent import protocol
-from agent.blocks import Blocks, Fails
-from agent.decode import SUPPORTED, DecodeError, Decoder
-from agent.index import Index
-from agent.slot_writer import SlotWriter
+from agent.fetch.blocks import Blocks, Fails
+from agent.fetch.decode import SUPPORTED, DecodeError, Decoder
+from agent.fetch.index import Index
+from agent.fetch.slot_writer import SlotWriter
 from bootloader_verify.errors import FlashError
 
 TYPE_CHECKING = False

@@ -1,7 +1,7 @@
 """From the bytes of an offer to a manifest that may be installed here, or to the code that says why not."""
 
 from agent import manifest, protocol
-from agent.journal import offer_id
+from agent.update.journal import offer_id
 from bootloader_verify import boot, container, ladder
 from bootloader_verify.errors import CodedError
 

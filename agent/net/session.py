@@ -10,17 +10,17 @@ next_message() -> (leaf, payload, qos, retain) or None, sent(leaf).
 One task reads, one writes, `run` does the rest; whatever ends a connection ends both and closes it.
 """
 
-from agent import link as links
-from agent import mqtt as events
 from agent import protocol
-from agent.mqtt import Mqtt
-from agent.mqtt_out import MqttError
+from agent.net import link as links
+from agent.net import mqtt as events
+from agent.net.mqtt import Mqtt
+from agent.net.mqtt_out import MqttError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from agent.link import Link
+    from agent.net.link import Link
 
 TICK_MS = 50  # how often the updater is asked when nothing happens
 ONLINE_YES, ONLINE_NO = b"1", b"0"

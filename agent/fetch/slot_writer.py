@@ -11,7 +11,7 @@ owns its sectors. Where it is larger, the blocks of a sector are erased together
 import hashlib
 
 from agent import protocol
-from agent.blocks import Bits
+from agent.fetch.blocks import Bits
 from bootloader_verify.errors import FLASH_READBACK, FlashError
 
 TYPE_CHECKING = False

@@ -1,12 +1,13 @@
 """The job's first half: scan, fetch, prove, until the ladder accepts the image in the spare slot."""
 
-from agent import install, protocol, states
-from agent.job import Job
+from agent import protocol, states
+from agent.update import install
+from agent.update.job import Job
 from bootloader_verify.errors import CodedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from agent.parts import Parts
+    from agent.update.parts import Parts
 
 RESCANS_MAX = 2  # looks at a slot whose blocks are right and whose image is not
 

@@ -4,8 +4,9 @@ No clock, no socket, no task: `poll` is called often with the time, the session 
 fetches what is to be said. A reset may come anywhere: `_resume` finds the way back from flash alone.
 """
 
-from agent import manifest, offers, protocol, states
-from agent.activation import Activation
+from agent import manifest, protocol, states
+from agent.update import offers
+from agent.update.activation import Activation
 from bootloader_verify import decision
 from bootloader_verify.errors import CodedError, FlashError
 from bootloader_verify.trailer import SET, TrailerState
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agent.manifest import Manifest
-    from agent.parts import Parts
+    from agent.update.parts import Parts
 
     Buffer = bytes | memoryview
 

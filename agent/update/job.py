@@ -4,7 +4,7 @@ transfer.py, activation.py and updater.py build on each other from here.
 """
 
 from agent import manifest, protocol, states
-from agent.gate import Gate
+from agent.update.gate import Gate
 from bootloader_verify.errors import FlashError
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
     from agent.manifest import Artifact, Manifest
-    from agent.parts import Parts
+    from agent.update.parts import Parts
     from bootloader_verify.ladder import Verified
 
 
