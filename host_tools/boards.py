@@ -16,11 +16,13 @@ from typing import Any
 from agent import protocol
 from bootloader_verify.errors import FlashError
 from bootloader_verify.trailer import Layout
+from host_tools import files
 from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, ToolError
 
 REGIONS = ("slot_a", "slot_b", "epoch", "keyset", "journal", "events", "app_data")
 PORTS = ("unix",)
 BLOCK_BYTES_MAX = 4096
+_FILE_BYTES_MAX = 64 * 1024
 # Everything that a board file says; anything else is a typing error.
 _FIELDS = {
     "": {"name", "description", "chip", "hardware", "flash", "regions", "serial"},
@@ -94,13 +96,19 @@ def load(name: str) -> Board:
         raise _unknown(name)
     try:
         if name.endswith(".toml"):
-            data = Path(name).read_bytes()
+            data = files.read(Path(name), _FILE_BYTES_MAX, "board file")
         else:
             data = (resources.files("board_configs") / f"{name}.toml").read_bytes()
-    except OSError as error:
-        raise _unknown(name) from error
+    except ToolError as error:
+        raise _unknown(name) if error.exit_code == EXIT_NOT_FOUND else error from error
+    return parse(_toml(name, data))
+
+
+def _toml(name: str, data: bytes) -> dict[str, Any]:
     try:
-        return parse(tomllib.loads(data.decode()))
+        return tomllib.loads(data.decode())
+    except RecursionError as error:
+        raise _bad(f"{name} is nested too deep") from error
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise _bad(f"{name} is no TOML: {error}") from error
 

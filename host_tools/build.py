@@ -10,7 +10,7 @@ from bootloader_verify import ladder
 from bootloader_verify.container import AREA_BYTES, KIND_IMAGE
 from host_tools import boards, container, files, romfs
 from host_tools.boards import Board
-from host_tools.errors import ToolError
+from host_tools.errors import EXIT_USAGE, ToolError
 from host_tools.signer import FileSigner
 
 # What a P-256 signature will need: two TLV heads, the key hash, the longest DER.
@@ -29,7 +29,7 @@ _EPOCHS = click.IntRange(0, 0xFFFFFFFF)
     show_default=True,
     help="The security counter: never lower it.",
 )
-@click.option("--revisions", default="", help="Only for these hardware revisions: A,B.")
+@click.option("--revisions", help="Only for these hardware revisions: A,B.")
 @click.option(
     "--key", type=click.Path(path_type=Path), help="RELEASE key (private PEM); unsigned without."
 )
@@ -39,7 +39,7 @@ def build(
     board_name: str,
     version: str,
     epoch: int,
-    revisions: str,
+    revisions: str | None,
     key: Path | None,
     out: Path,
 ) -> None:
@@ -49,14 +49,23 @@ def build(
     """
     board = boards.load(board_name)
     signer = FileSigner(key) if key else None
-    listed = tuple(name.strip() for name in revisions.split(",") if name.strip())
-    image = make(romfs.build(folder), board, version, epoch, listed)
+    image = make(romfs.build(folder), board, version, epoch, _listed(revisions))
     if signer:
         image = container.add_signature(image, signer)
     check_fits(image, board, 0 if signer else _SIGNATURE_BYTES)
     files.write_new(out, image)
     signed = f"signed by {ladder.short(signer.key_id)}" if signer else "unsigned"
     click.echo(f"built {out}  {_facts(image, board)}  {signed}")
+
+
+def _listed(revisions: str | None) -> tuple[str, ...]:
+    """The names; nothing between the commas is no way to say "for all"."""
+    if revisions is None:
+        return ()
+    names = tuple(name.strip() for name in revisions.split(",") if name.strip())
+    if not names:
+        raise ToolError("BAD_CLAIM", "--revisions names none", EXIT_USAGE)
+    return names
 
 
 def make(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
 from imgtool.image import Image
 from imgtool.version import SemiSemVersion
@@ -18,12 +17,12 @@ from agent import protocol
 from bootloader_verify import container, keyset, ladder
 from bootloader_verify.errors import BAD_HASH, BAD_SIZE, NOT_ERASED, VerifyError
 from bootloader_verify.keyset import Key, Keyset
-from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, EXIT_VERIFICATION, ToolError
+from host_tools.errors import EXIT_USAGE, EXIT_VERIFICATION, ToolError
 from host_tools.signer import PublicKey, Signer
 
 IMAGE_HEADER_BYTES = 512
 REVISIONS_BYTES_MAX = container.PROTECTED_LENGTHS[container.TLV_REVISIONS][1]
-CONTAINER_BYTES_MAX = 64 * 1024 * 1024
+REVISIONS_MAX = 8  # a manifest takes no more
 KIND_NAMES = {
     container.KIND_IMAGE: "image",
     container.KIND_MANIFEST: "manifest",
@@ -96,11 +95,20 @@ def build(
 
 def _custom(kind: int, revisions: Sequence[str]) -> dict[int, bytes]:
     custom = {container.TLV_KIND: bytes([kind])}
-    if not all(protocol.is_name(revision) for revision in revisions):
-        raise ToolError("BAD_CLAIM", f"revisions {', '.join(revisions)}: no names", EXIT_USAGE)
     if revisions:
-        custom[container.TLV_REVISIONS] = ",".join(revisions).encode()
+        custom[container.TLV_REVISIONS] = _revisions(revisions)
     return custom
+
+
+def _revisions(names: Sequence[str]) -> bytes:
+    if not all(protocol.is_name(name) for name in names):
+        raise ToolError("BAD_CLAIM", f"revisions {', '.join(names)}: no names", EXIT_USAGE)
+    listed = ",".join(names).encode()
+    if len(names) > REVISIONS_MAX or len(listed) > REVISIONS_BYTES_MAX:
+        limits = f"an image takes up to {REVISIONS_MAX}, of {REVISIONS_BYTES_MAX} characters in all"
+        text = f"{len(names)} revisions of {len(listed)} characters: {limits}"
+        raise ToolError("BAD_CLAIM", text, EXIT_USAGE)
+    return listed
 
 
 def _claims(epoch: int | None, vid: bytes | None, cid: bytes | None) -> dict[int, bytes]:
@@ -153,16 +161,24 @@ def add_signature(unsigned: bytes, signer: Signer) -> bytes:
 def parse(data: bytes) -> tuple[container.Header, container.Tlvs]:
     """Rungs 1 to 4 over a file's bytes; behind the container only 0xFF, as imgtool pads."""
     try:
-        if len(data) < container.HEADER_BYTES:
-            raise VerifyError(BAD_SIZE, f"{len(data)} bytes")
-        header = container.parse_header(data)
-        container.check_bounds(header, len(data))
-        tlvs = container.walk(reader(data), header, len(data))
+        header, tlvs = rungs_1_to_4(data)
         if data[tlvs.end :].strip(b"\xff"):
             raise VerifyError(NOT_ERASED, f"bytes behind {tlvs.end}")
     except VerifyError as error:
         raise refused(error) from error
     return header, tlvs
+
+
+def rungs_1_to_4(data: bytes) -> tuple[container.Header, container.Tlvs]:
+    """Header and TLVs of the container at the beginning of `data`; VerifyError.
+
+    What stands behind it (`tlvs.end`) is not looked at, nor is the digest.
+    """
+    if len(data) < container.HEADER_BYTES:
+        raise VerifyError(BAD_SIZE, f"{len(data)} bytes")
+    header = container.parse_header(data)
+    container.check_bounds(header, len(data))
+    return header, container.walk(reader(data), header, len(data))
 
 
 def check_digest(data: bytes, header: container.Header, tlvs: container.Tlvs) -> None:
@@ -217,18 +233,3 @@ def reader(data: bytes) -> container.Read:
         buf[:] = data[offset : offset + len(buf)]
 
     return read
-
-
-def read_file(path: Path) -> bytes:
-    """A container file; ToolError NOT_FOUND, UNREADABLE or TOO_LARGE."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(CONTAINER_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise ToolError("NOT_FOUND", f"there is no file {path}", EXIT_NOT_FOUND) from None
-    except OSError as error:
-        text = f"{path} cannot be read: {error.strerror}"
-        raise ToolError("UNREADABLE", text, EXIT_USAGE) from error
-    if len(data) > CONTAINER_BYTES_MAX:
-        raise ToolError("TOO_LARGE", f"{path} is too long for a container", EXIT_USAGE)
-    return data

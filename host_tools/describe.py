@@ -11,7 +11,7 @@ import struct
 from typing import Any
 
 from bootloader_verify import container as form
-from bootloader_verify.errors import BAD_HASH, BAD_SIZE, NOT_ERASED, VerifyError
+from bootloader_verify.errors import BAD_HASH, NOT_ERASED, VerifyError
 from host_tools import container, romfs
 from host_tools.errors import ToolError
 
@@ -68,11 +68,7 @@ def describe(data: bytes, erased: int = 0xFF) -> Facts:
 def _fault(data: bytes, erased: int) -> tuple[str, str]:
     """("", "") or the first rung, up to the digest, that the bytes do not climb."""
     try:
-        if len(data) < form.HEADER_BYTES:
-            raise VerifyError(BAD_SIZE, f"{len(data)} bytes")
-        header = form.parse_header(data)
-        form.check_bounds(header, len(data))
-        tlvs = form.walk(container.reader(data), header, len(data))
+        header, tlvs = container.rungs_1_to_4(data)
         if container.digest_of(data, header) != tlvs.sha256:
             raise VerifyError(BAD_HASH, "the bytes are not those that were signed")
         if data[tlvs.end :].strip(bytes([erased])):

@@ -14,7 +14,7 @@ from bootloader_verify.trailer import Layout, TrailerState
 from host_tools.boards import Board
 from host_tools.describe import Facts, describe
 
-_JOURNAL_LENGTH_BYTES = 2  # agent/journal.py: u16 length of the JSON, the JSON, the manifest
+_JOURNAL_LENGTH_BYTES = 2  # agent/update/journal.py: u16 length of the JSON, the JSON, the manifest
 
 
 class _Bytes:
@@ -38,9 +38,13 @@ class _Bytes:
 
 
 def describe_flash(data: bytes, board: Board) -> Facts:
-    """Every region of a whole flash, `data`, of the board's size."""
+    """Every region of a whole flash, `data`, of the board's size.
+
+    `code` is that of the first slot whose `code` is not "".
+    """
     flash = _Bytes(data, board)
-    facts: Facts = {"what": "flash", "board": board.name, "bytes": len(data)}
+    facts: Facts = {"what": "flash", "code": "", "detail": ""}
+    facts |= {"board": board.name, "bytes": len(data)}
     regions: Facts = {}
     for name, place in board.regions.items():
         about = asdict(place)
@@ -48,6 +52,8 @@ def describe_flash(data: bytes, board: Board) -> Facts:
         if name.startswith("slot_"):
             part = data[place.offset : place.offset + place.size]
             about |= describe_slot(part, board)
+            if about["code"] and not facts["code"]:
+                facts |= {"code": about["code"], "detail": f"{name}: {about['detail']}"}
         elif name == "epoch":
             about |= {"epoch": EpochCounter(window).read()}
         else:
@@ -57,15 +63,22 @@ def describe_flash(data: bytes, board: Board) -> Facts:
 
 
 def describe_slot(data: bytes, board: Board) -> Facts:
-    """One slot, of a slot's size: its container ({} if it is erased) and its trailer."""
+    """One slot, of a slot's size: its container ({} if it is erased) and its trailer.
+
+    `code` is "" unless the trailer offers a damaged container to the boot stage.
+    """
     layout = Layout(len(data), board.write_bytes, board.erase_bytes, board.erased)
     room = data[: layout.image_limit]
+    found = describe(room, board.erased)
     empty = not room.strip(bytes([board.erased]))
     state = trailer.parse(_Bytes(data, board).read, layout)
+    offered = state.armed or state.confirmed
     return {
         "what": "slot",
+        "code": found["code"] if offered else "",
+        "detail": found["detail"] if offered else "",
         "image_limit": layout.image_limit,
-        "container": {} if empty else describe(room, board.erased),
+        "container": {} if empty else found,
         "trailer": _trailer(state),
     }
 

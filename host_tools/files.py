@@ -1,11 +1,44 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that are read up to a limit."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import IO
 
-from host_tools.errors import EXIT_USAGE, ToolError
+from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, ToolError
+
+BYTES_MAX = 64 * 1024 * 1024  # of the largest file that any command takes
+
+
+def read(path: Path, limit: int = BYTES_MAX, what: str = "file") -> bytes:
+    """All of a regular file of at most `limit` bytes; `what` it should be, for the error's text.
+
+    ToolError NOT_FOUND, UNREADABLE or TOO_LARGE.
+    """
+    try:
+        with open_regular(path) as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise ToolError("NOT_FOUND", f"there is no {what} {path}", EXIT_NOT_FOUND) from None
+    except OSError as error:
+        text = f"{path} cannot be read: {error.strerror}"
+        raise ToolError("UNREADABLE", text, EXIT_USAGE) from error
+    if len(data) > limit:
+        text = f"{path} has more than the {limit} bytes of a {what}"
+        raise ToolError("TOO_LARGE", text, EXIT_USAGE)
+    return data
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open for reading. OSError, also for what is no regular file: a pipe would wait for ever."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return open(handle, "rb")
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644, replace: bool = True) -> None:

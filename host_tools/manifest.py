@@ -9,7 +9,6 @@ revisions may cost a page.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from host_tools.errors import EXIT_VERIFICATION, ToolError
 PAYLOAD_BYTES_MAX = 4096
 CONTAINER_BYTES_MAX = PAYLOAD_BYTES_MAX + 1024  # header, TLVs, up to four signatures
 ARTIFACTS_MAX = 4
-REVISIONS_MAX = 8
+REVISIONS_MAX = container.REVISIONS_MAX
 _U31, _U32 = 0x7FFFFFFF, 0xFFFFFFFF
 _LONGEST_NAME = "x" * protocol.NAME_CHARS_MAX
 
@@ -77,9 +76,7 @@ def read_image(data: bytes) -> Image:
     Signatures are not looked at: `publish` did that before the bytes came under this digest.
     """
     header, tlvs = container.parse(data)
-    if hashlib.sha256(data[: header.tlv_offset] + tlvs.raw).digest() != tlvs.sha256:
-        text = "the bytes are not those that were signed"
-        raise ToolError("BAD_HASH", text, EXIT_VERIFICATION)
+    container.check_digest(data, header, tlvs)
     claims = tlvs.protected
     if claims.get(form.TLV_KIND) != bytes([form.KIND_IMAGE]):
         raise ToolError("WRONG_KIND", "the container is no image", EXIT_VERIFICATION)
@@ -89,7 +86,7 @@ def read_image(data: bytes) -> Image:
     return Image(
         digest=tlvs.sha256,
         size=tlvs.end,
-        version="{}.{}.{}+{}".format(*header.version),
+        version=container.version_text(header.version),
         epoch=struct.unpack("<I", claims[form.TLV_SEC_CNT])[0],
         vid=claims[form.TLV_VID],
         cid=claims[form.TLV_CID],

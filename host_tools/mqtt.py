@@ -5,9 +5,11 @@ A broker that is not there, does not answer or refuses us is one ToolError withi
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,7 +24,7 @@ from host_tools.errors import EXIT_INFRASTRUCTURE, EXIT_NOT_FOUND, EXIT_USAGE, T
 PORT, TLS_PORT = 1883, 8883
 TIMEOUT_S = 5.0  # for the connection, for its acknowledgement, for that of a message
 KEEPALIVE_S = 30
-RECONNECT_S_MAX = 8
+RECONNECT_S_MIN, RECONNECT_S_MAX = 1, 8
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 OnMessage = Callable[[str, bytes, bool], None]  # topic, payload, retained
@@ -130,7 +132,7 @@ class Connection:
     def _new_client(self, client_id: str) -> paho.Client:
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
         client.connect_timeout = TIMEOUT_S
-        client.reconnect_delay_set(1, RECONNECT_S_MAX)
+        client.reconnect_delay_set(RECONNECT_S_MIN, RECONNECT_S_MAX)
         if self._where.tls is not None:
             client.tls_set_context(self._where.tls)
         client.on_connect = self._connected
@@ -204,15 +206,26 @@ class Connection:
 
     def _subscribed(self, _client: Any, _data: Any, _mid: int, codes: Any, _more: Any) -> None:
         if any(code.is_failure for code in codes):
+            was_on_line = self._changed.is_set()
             self._refused("it refused a subscription")
+            if was_on_line:
+                self._hang_up()  # nothing else would make paho try again
         else:
             self._online()
 
     def _refused(self, answer: str) -> None:
         if self._changed.is_set():
             self._log(f"broker: {answer}, trying again")
-        self._answer = answer
-        self._changed.set()
+        else:  # the first answer is the one that __enter__ waits for, whatever comes behind it
+            self._answer = answer
+            self._changed.set()
+
+    def _hang_up(self) -> None:
+        """Lose the line, and paho connects anew; its own disconnect() would end the thread."""
+        line = self.client.socket()
+        if isinstance(line, socket.socket):  # else it is gone already
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
     def _online(self) -> None:
         if self._changed.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,8 @@ import click
 
 from agent import protocol
 from bootloader_verify.container import HEADER_BYTES, KIND_MANIFEST
-from host_tools import container, manifest, mqtt
+from host_tools import container, files, manifest, mqtt
 from host_tools.errors import (
-    EXIT_NOT_FOUND,
     EXIT_USAGE,
     EXIT_VERIFICATION,
     ToolError,
@@ -25,6 +25,7 @@ from host_tools.store import Store
 
 _YEAR_S = 366 * 86400
 _SECONDS = click.IntRange(0, _YEAR_S)
+_LISTING_BYTES_MAX = 16 * 1024 * 1024  # some 250,000 of the longest names
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,17 @@ class Offers:
         self._artifacts = manifest.fitting(self.image, entries, policy)
 
     def make(self, device: str) -> tuple[Offered, bytes]:
-        """A new container (kind 2) for the device; its seq and request id are used up by it."""
+        """A new container (kind 2) for the device; its seq and request id are used up by it.
+
+        To be called, and what it made published, in the device's `turn`.
+        """
         request_id, seq = self._store.next_offer(device, self.image.digest)
         payload = manifest.build(seq, request_id, device, self.image, self._artifacts, self._policy)
         return Offered(device, request_id, seq), sealed(payload, seq, self._signer)
+
+    def turn(self, device: str) -> AbstractContextManager[None]:
+        """Hold off everybody else who has an offer for the device."""
+        return self._store.offering(device)
 
 
 def _facts(data: bytes, digest: bytes) -> Image:
@@ -120,17 +128,16 @@ def offer(
 def send(offers: Offers, devices: tuple[str, ...], broker: mqtt.Connection) -> Iterator[Offered]:
     """Publish an offer to each device; yields each one that the broker has acknowledged."""
     for device in devices:
-        offered, made = offers.make(device)
-        broker.publish(protocol.topic(device, protocol.OFFER), made, retain=True)
+        with offers.turn(device):
+            offered, made = offers.make(device)
+            broker.publish(protocol.topic(device, protocol.OFFER), made, retain=True)
         yield offered
 
 
 def _digest(store: Store, image: str) -> bytes:
     """Of a file's own bytes, or of the name; in the store either way."""
     path = Path(image)
-    digest = (
-        manifest.read_image(container.read_file(path)).digest.hex() if path.is_file() else image
-    )
+    digest = manifest.read_image(files.read(path)).digest.hex() if path.is_file() else image
     return store.find(digest)
 
 
@@ -145,8 +152,8 @@ def _devices(named: tuple[str, ...], listing: Path | None) -> tuple[str, ...]:
 
 def _read_names(listing: Path) -> list[str]:
     try:
-        lines = listing.read_text().splitlines()
-    except (OSError, UnicodeError) as error:
-        raise ToolError("NOT_FOUND", f"cannot read {listing}: {error}", EXIT_NOT_FOUND) from error
+        lines = files.read(listing, _LISTING_BYTES_MAX, "list of devices").decode().splitlines()
+    except UnicodeError as error:
+        raise ToolError("UNREADABLE", f"{listing} is no text: {error}", EXIT_USAGE) from error
     words = (line.partition("#")[0].strip() for line in lines)
     return [word for word in words if word]

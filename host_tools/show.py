@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from agent import protocol
-from host_tools import artifact, boards, container
+from host_tools import artifact, boards, files
 from host_tools.describe import Facts, describe
 from host_tools.describe_flash import describe_flash, describe_slot
-from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, EXIT_VERIFICATION, ToolError
+from host_tools.errors import EXIT_VERIFICATION, ToolError
 
 SCHEMA = 1
 _INDENT = "  "
@@ -27,9 +27,10 @@ _INDENT = "  "
 def show(file: Path, board_name: str | None, as_json: bool) -> None:
     """Show FILE: a container of any kind, a slot, a flash, or the folder of an artifact.
 
-    Checks digests and no signatures: that is what `verify` is for. Exit code 4 if it is damaged.
+    Checks digests and no signatures: that is what `verify` is for. Exit code 4 if it is
+    damaged; of a slot or a flash: if what is armed or confirmed is damaged.
     """
-    board = boards.load(board_name) if board_name else None
+    board = boards.load(board_name) if board_name is not None else None
     facts = look(file, board)
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "file": str(file)} | facts, indent=1))
@@ -47,7 +48,7 @@ def look(path: Path, board: boards.Board | None) -> Facts:
     """
     if path.is_dir():
         return _artifact(path)
-    data = container.read_file(path)
+    data = files.read(path)
     if board and len(data) == board.flash_size:
         return describe_flash(data, board)
     if board and len(data) == board.regions["slot_a"].size:
@@ -77,11 +78,10 @@ def _artifact(folder: Path) -> Facts:
 
 def _part(folder: Path, name: str) -> bytes:
     try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        text = f"{folder} is no artifact's folder: {name}: {error.strerror}"
-        missing = isinstance(error, FileNotFoundError)
-        raise ToolError("NO_ARTIFACT", text, EXIT_NOT_FOUND if missing else EXIT_USAGE) from error
+        return files.read(folder / name)
+    except ToolError as error:
+        text = f"{folder} is no artifact's folder: {error}"
+        raise ToolError("NO_ARTIFACT", text, error.exit_code) from error
 
 
 def _lines(value: Any, indent: str = "") -> Iterator[str]:

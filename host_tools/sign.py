@@ -24,7 +24,7 @@ from host_tools.signer import FileSigner
 @click.option("--out", type=click.Path(path_type=Path), help="FILE itself if it is left out.")
 def sign(file: Path, keys: tuple[Path, ...], out: Path | None) -> None:
     """Sign FILE. Signatures that are there stay; FILE is written only if all of it went well."""
-    data = container.read_file(file)
+    data = files.read(file)
     signers = [FileSigner(key) for key in keys]
     for signer in signers:
         data = container.add_signature(data, signer)

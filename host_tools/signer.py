@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from bootloader_verify import keyset
-from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, ToolError
+from host_tools import files
+from host_tools.errors import EXIT_USAGE, ToolError
 
 KEY_FILE_BYTES_MAX = 16_384
 _PRIVATE = b"PRIVATE" + b" KEY-----"  # in two parts: no file of the tree looks like a key
@@ -37,10 +38,10 @@ class Signer(Protocol):
 
 
 class PublicKey:
-    """A public key in PEM. ToolError: NOT_FOUND, NOT_A_KEY, PRIVATE_KEY, UNSUPPORTED_KEY."""
+    """A public key in PEM. ToolError: files.read's, NOT_A_KEY, PRIVATE_KEY, UNSUPPORTED_KEY."""
 
     def __init__(self, path: Path) -> None:
-        data = _read(path)
+        data = files.read(path, KEY_FILE_BYTES_MAX, "key file")
         if _PRIVATE in data:
             text = f"{path} is a private key; give the public one (.pub.pem) instead"
             raise ToolError("PRIVATE_KEY", text, EXIT_USAGE)
@@ -56,7 +57,7 @@ class FileSigner:
     """A private key in an unencrypted PEM file. ToolError as PublicKey, and PUBLIC_KEY."""
 
     def __init__(self, path: Path) -> None:
-        data = _read(path)
+        data = files.read(path, KEY_FILE_BYTES_MAX, "key file")
         if _PUBLIC in data and _PRIVATE not in data:
             text = f"{path} is a public key; signing needs the private one"
             raise ToolError("PUBLIC_KEY", text, EXIT_USAGE)
@@ -77,20 +78,6 @@ class FileSigner:
             return self._key.sign(digest, ec.ECDSA(_PREHASHED))
         assert isinstance(self._key, rsa.RSAPrivateKey)
         return self._key.sign(digest, _PSS, _PREHASHED)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(KEY_FILE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise ToolError("NOT_FOUND", f"there is no key file {path}", EXIT_NOT_FOUND) from None
-    except OSError as error:
-        text = f"{path} cannot be read: {error.strerror}"
-        raise ToolError("UNREADABLE", text, EXIT_USAGE) from error
-    if len(data) > KEY_FILE_BYTES_MAX:
-        raise ToolError("NOT_A_KEY", f"{path} is too long for a key", EXIT_USAGE)
-    return data
 
 
 def _raw(key: object, path: Path) -> tuple[str, bytes]:

@@ -4,6 +4,7 @@
     images/<digest>.json      its artifacts in the order of preference; written last, so it is whole
     artifacts/<id>/           index.bin, blocks.bin (encoded, one behind the other), artifact.json
     offers/<device>.json      the last seq that was given to a device
+    offers/<device>.lock      held from the making of an offer until the broker has it
     requests.json             the last request id
     devices/<device>.json     last status and whether it is online, as the device says
     events.jsonl              one event of a device a line
@@ -16,61 +17,27 @@ from __future__ import annotations
 
 import fcntl
 import json
-import mmap
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import accumulate
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from agent import protocol
-from host_tools import artifact
+from host_tools import files
 from host_tools.artifact import Artifact
 from host_tools.errors import EXIT_FAILED, EXIT_NOT_FOUND, ToolError
+from host_tools.stored import ABOUT, BLOCKS, INDEX, StoredArtifact, checked_entry, damaged
 
 SCHEMA = 1
 _DIGEST_CHARS = 64
 _DIGEST_CHARS_MIN = 8  # of a digest that a person shortened
 _REQUEST_ID_MAX = 0x7FFFFFFF
 _SEQ_MAX = 0xFFFFFFFF
-_ENTRY_FIELDS = ("encoding", "base", "block_size", "blocks", "index_sha256", "bytes")
-
-
-class StoredArtifact:
-    """A published artifact, open: pages and encoded blocks by number.
-
-    ToolError DAMAGED when its files do not make up the artifact of that id.
-    """
-
-    def __init__(self, folder: Path, artifact_id: bytes) -> None:
-        index = (folder / "index.bin").read_bytes()
-        self._pages = artifact.pages(index)
-        self.blocks = len(index) // protocol.ENTRY_BYTES
-        sizes = (protocol.parse_entry(index, n)[0] for n in range(self.blocks))
-        self._ends = [0, *accumulate(sizes)]
-        with (folder / "blocks.bin").open("rb") as file:
-            sound = os.fstat(file.fileno()).st_size == self._ends[-1] > 0
-            if protocol.artifact_id(artifact.page_hashes(index)) != artifact_id or not sound:
-                text = f"artifact {artifact_id.hex()} is damaged: publish its image again"
-                raise ToolError("DAMAGED", text)
-            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def count(self, kind: int) -> int:
-        """How many items of `kind` (protocol.KIND_PAGE or KIND_BLOCK) there are."""
-        return self.blocks if kind == protocol.KIND_BLOCK else len(self._pages)
-
-    def item(self, kind: int, number: int) -> bytes:
-        """The bytes of a page or of an encoded block; `number` below `count(kind)`."""
-        if kind == protocol.KIND_PAGE:
-            return self._pages[number]
-        return self._data[self._ends[number] : self._ends[number + 1]]
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._data.close()
+_ID_CHARS = 32
+_HEX_DIGITS = frozenset("0123456789abcdef")
+_JSON_BYTES_MAX = 1024 * 1024
 
 
 class Store:
@@ -98,28 +65,20 @@ class Store:
 
     def _add_artifact(self, digest: bytes, made: Artifact) -> None:
         place = self.folder / "artifacts" / made.id.hex()
-        if self._is_whole(made.id):
+        about = {"schema": SCHEMA, "id": made.id.hex(), "image": digest.hex()} | made.entry()
+        parts = {INDEX: made.index, BLOCKS: b"".join(made.blocks), ABOUT: _json(about)}
+        if _holds(place, parts):
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
         try:
-            about = {"schema": SCHEMA, "id": made.id.hex(), "image": digest.hex()} | made.entry()
-            _write_file(temporary / "index.bin", made.index)
-            _write_file(temporary / "blocks.bin", b"".join(made.blocks))
-            _write_file(temporary / "artifact.json", _json(about))
+            for name, data in parts.items():
+                _write_file(temporary / name, data)
             temporary.chmod(0o755)  # mkdtemp keeps it from the servers of other users
-            shutil.rmtree(place, ignore_errors=True)  # damaged, or it would be whole
+            _remove(place)  # damaged, or we were not here
             temporary.rename(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-    def _is_whole(self, artifact_id: bytes) -> bool:
-        with suppress(ToolError):
-            found = self.open_artifact(artifact_id)
-            if found is not None:
-                found.close()
-                return (self.folder / "artifacts" / artifact_id.hex() / "artifact.json").exists()
-        return False
 
     def open_artifact(self, artifact_id: bytes) -> StoredArtifact | None:
         """None when it is not published here; ToolError DAMAGED."""
@@ -134,11 +93,11 @@ class Store:
     def find(self, digest: str) -> bytes:
         """The digest of the one published image that begins so (at least 8 hex digits)."""
         wanted = digest.lower()
-        is_hex = set(wanted) <= set("0123456789abcdef")
-        if not is_hex or not _DIGEST_CHARS_MIN <= len(wanted) <= _DIGEST_CHARS:
+        if not set(wanted) <= _HEX_DIGITS or not _DIGEST_CHARS_MIN <= len(wanted) <= _DIGEST_CHARS:
             text = f"{digest} is no file and no digest (8 to 64 hex digits)"
             raise ToolError("NO_IMAGE", text, EXIT_NOT_FOUND)
-        found = sorted((self.folder / "images").glob(f"{wanted}*.json"))
+        listed = (self.folder / "images").glob(f"{wanted}*.json")
+        found = sorted(path for path in listed if _is_hex(path.stem, _DIGEST_CHARS))
         if len(found) != 1:
             what = f"{len(found)} images begin with" if found else "no image is published as"
             raise ToolError("NO_IMAGE", f"{what} {digest} in {self.folder}", EXIT_NOT_FOUND)
@@ -147,20 +106,28 @@ class Store:
     def image(self, digest: bytes) -> bytes:
         """The container bytes of a published image."""
         path = self.folder / "images" / f"{digest.hex()}.img"
-        with _named_errors(path):
-            return path.read_bytes()
+        with _named_errors(path), files.open_regular(path) as file:
+            return file.read(files.BYTES_MAX)
 
     def artifacts_of(self, digest: bytes) -> list[dict[str, Any]]:
-        """Manifest entries of a published image's artifacts, in the order of preference."""
-        known = self._read_json(f"images/{digest.hex()}.json")
-        try:
-            listed = [
-                self._read_json(f"artifacts/{name}/artifact.json") for name in known["artifacts"]
-            ]
-            return [{field: about[field] for field in _ENTRY_FIELDS} for about in listed]
-        except (KeyError, TypeError) as error:
+        """Manifest entries of a published image's artifacts, in the order of preference.
+
+        ToolError DAMAGED unless every one of them is whole and rebuilds the image.
+        """
+        image = self.image(digest)
+        listed = self._read_json(f"images/{digest.hex()}.json").get("artifacts")
+        if not isinstance(listed, list) or not listed or not all(map(_is_id, listed)):
             text = f"what is known of image {digest.hex()} is damaged: publish it again"
-            raise ToolError("DAMAGED", text) from error
+            raise ToolError("DAMAGED", text)
+        return [self._entry(bytes.fromhex(name), image) for name in listed]
+
+    def _entry(self, artifact_id: bytes, image: bytes) -> dict[str, Any]:
+        about = self._read_json(f"artifacts/{artifact_id.hex()}/{ABOUT}")
+        found = self.open_artifact(artifact_id)
+        if found is None:
+            raise damaged(artifact_id)
+        with closing(found):
+            return checked_entry(about, found, image)
 
     def published(self, digest: bytes) -> tuple[bytes, list[dict[str, Any]]]:
         """Container bytes and manifest entries that belong together, whoever publishes meanwhile."""
@@ -175,6 +142,17 @@ class Store:
             about = {"device": device, "image": digest.hex(), "request_id": request_id}
             seq = self._count(f"offers/{device}.json", "seq", _SEQ_MAX, about)
         return request_id, seq
+
+    @contextmanager
+    def offering(self, device: str) -> Iterator[None]:
+        """One at a time for each device, or a higher seq is overtaken on its way to the broker."""
+        path = self.folder / "offers" / f"{device}.lock"
+        with _named_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.open("ab")
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _count(self, name: str, field: str, most: int, about: dict[str, Any] | None = None) -> int:
         last = self._read_json(name).get(field) if (self.folder / name).exists() else 0
@@ -203,8 +181,9 @@ class Store:
     def device(self, name: str) -> dict[str, Any]:
         """What was last written of a device; empty if nothing was."""
         try:
-            found = json.loads((self.folder / "devices" / f"{name}.json").read_bytes())
-        except (OSError, ValueError):
+            path = self.folder / "devices" / f"{name}.json"
+            found = json.loads(files.read(path, _JSON_BYTES_MAX))
+        except (ToolError, ValueError, RecursionError):
             return {}  # the device says it again
         return found if isinstance(found, dict) else {}
 
@@ -223,8 +202,8 @@ class Store:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         try:
-            found = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+            found = json.loads(files.read(path, _JSON_BYTES_MAX))
+        except (ToolError, ValueError, RecursionError) as error:
             raise ToolError("DAMAGED", f"{path} cannot be read: {error}") from error
         if not isinstance(found, dict) or found.get("schema") != SCHEMA:
             raise ToolError("DAMAGED", f"{path} is not of schema {SCHEMA}")
@@ -244,6 +223,29 @@ class Store:
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _is_hex(text: str, chars: int) -> bool:
+    return len(text) == chars and set(text) <= _HEX_DIGITS
+
+
+def _is_id(name: Any) -> bool:
+    return isinstance(name, str) and _is_hex(name, _ID_CHARS)
+
+
+def _holds(folder: Path, parts: dict[str, bytes]) -> bool:
+    """The folder has exactly these bytes in these files."""
+    try:
+        return all(files.read(folder / name) == data for name, data in parts.items())
+    except ToolError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _json(fields: dict[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bootloader_verify import ladder
-from host_tools import container
+from host_tools import container, files
 from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE, EXIT_VERIFICATION, ToolError
 from host_tools.signer import PublicKey
 
@@ -20,8 +20,15 @@ _UUID_BYTES = 16
 _KIND_OF = {name: kind for kind, name in container.KIND_NAMES.items()}
 
 
+def _not_empty(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """What a script's empty variable leaves is not the same as no demand at all."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty")
+    return value
+
+
 @click.command()
-@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--key",
     "keys",
@@ -33,13 +40,17 @@ _KIND_OF = {name: kind for kind, name in container.KIND_NAMES.items()}
 @click.option(
     "--kind", type=click.Choice(list(_KIND_OF)), help="Default: what the file says it is."
 )
-@click.option("--vid", help="Vendor: its domain, or 32 hex digits.")
-@click.option("--cid", help="Hardware class: its name (with --vid), or 32 hex digits.")
-@click.option("--revision", help="Hardware revision that the image must be for.")
+@click.option("--vid", callback=_not_empty, help="Vendor: its domain, or 32 hex digits.")
+@click.option(
+    "--cid", callback=_not_empty, help="Hardware class: its name (with --vid), or 32 hex digits."
+)
+@click.option(
+    "--revision", callback=_not_empty, help="Hardware revision that the image must be for."
+)
 @click.option("--min-epoch", type=click.IntRange(0, 0xFFFFFFFF), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def verify(
-    files: tuple[Path, ...],
+    paths: tuple[Path, ...],
     keys: tuple[Path, ...],
     kind: str | None,
     vid: str | None,
@@ -50,10 +61,12 @@ def verify(
 ) -> None:
     """Verify containers the way a device does. Exit code 0 only if every FILE is accepted."""
     trusted = [PublicKey(path) for path in keys]
-    vendor = _vendor(vid) if vid else None
-    hardware = {"vid": vendor, "cid": _class(cid, vendor) if cid else None, "revision": revision}
+    vendor = _vendor(vid) if vid is not None else None
+    hardware = {"vid": vendor, "cid": None, "revision": revision}
+    if cid is not None:
+        hardware["cid"] = _class(cid, vendor)
     wanted = _KIND_OF[kind] if kind else None
-    answers = [judge(path, trusted, wanted, min_epoch, **hardware) for path in files]
+    answers = [judge(path, trusted, wanted, min_epoch, **hardware) for path in paths]
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "files": answers}, indent=1))
     else:
@@ -68,7 +81,7 @@ def judge(
     """The answer for one file, as it stands in the JSON output. Never raises for what it holds."""
     answer: dict[str, Any] = {"file": str(path), "accepted": False, "code": "", "detail": ""}
     try:
-        data = container.read_file(path)
+        data = files.read(path)
         kind = kind or container.kind_of(data)
         trusted = container.keyset_of(keys, ladder.ROLE_OF_KIND[kind])
         expect = ladder.Expect(kind, min_epoch=min_epoch, **hardware)

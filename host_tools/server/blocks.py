@@ -12,7 +12,8 @@ from collections.abc import Callable
 from agent import protocol
 from agent.protocol import Get, ProtocolError
 from host_tools.errors import ToolError
-from host_tools.store import Store, StoredArtifact
+from host_tools.store import Store
+from host_tools.stored import StoredArtifact
 
 ITEMS_MAX = 64  # of one request; a device asks for a quarter of its window, 8
 PENDING_MAX = 4096  # messages not yet with the broker, 16 MiB of blocks: beyond it we are busy
@@ -33,7 +34,11 @@ class Library:
 
     def get(self, artifact_id: bytes) -> StoredArtifact | None:
         """The artifact or None; ToolError DAMAGED."""
-        found = self._open.pop(artifact_id, None) or self._store.open_artifact(artifact_id)
+        found = self._open.pop(artifact_id, None)
+        if found is not None and found.is_replaced():
+            found.close()
+            found = None
+        found = found or self._store.open_artifact(artifact_id)
         if found is not None:
             self._open[artifact_id] = found
             if len(self._open) > self._open_max:

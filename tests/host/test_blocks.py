@@ -128,6 +128,15 @@ def test_a_damaged_artifact_is_gone_and_said_once(service: Service, tmp_path: Pa
     assert len(service.log) == 1 and "is damaged: publish its image again" in service.log[0]
 
 
+def test_what_publishing_mended_is_served_at_once(service: Service, tmp_path: Path) -> None:
+    made = service.made[0]
+    path = tmp_path / "artifacts" / made.id.hex() / "blocks.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    assert service.ask(BLOCK, (0, 1)) == [(BLOCK, 0, bytes(len(made.blocks[0])))]
+    service.store.add(service.digest, image(300_000), service.made)
+    assert service.ask(BLOCK, (0, 1)) == [(BLOCK, 0, made.blocks[0])]
+
+
 # --- what is no request -----------------------------------------------------------------------------
 GOOD = protocol.pack_get(1, BLOCK, bytes(16), [(0, 1), (5, 1)])
 MALFORMED = [

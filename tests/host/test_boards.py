@@ -63,6 +63,21 @@ def test_no_toml(tmp_path: Path, data: bytes) -> None:
     assert "bad.toml" in str(caught.value)
 
 
+def test_toml_without_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text("a=" + "[" * 50_000)
+    with refused("BAD_BOARD", 2) as caught:
+        boards.load(str(path))
+    assert "deep.toml" in str(caught.value)
+    path.write_text("#" * 100_000)
+    with refused("TOO_LARGE", 2):
+        boards.load(str(path))
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with refused("UNREADABLE", 2):
+        boards.load(str(path))
+
+
 # (where, value or None to leave it out, what the error has to name)
 WRONG = [
     (("name",), None, "name"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from bootloader_verify import container as form
 from examples.charger_app.assemble import assemble
-from host_tools import boards, container, romfs
+from host_tools import boards, container, manifest, romfs
 from host_tools.errors import ToolError
 from host_tools.signer import PublicKey
 from tests.host.published import Command, private_pem, public_pem, refused
@@ -247,7 +248,10 @@ def test_what_imgtool_wrote_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--version", "1.0.0+"), "BAD_VERSION", 2),
         (("--version", "v1.0.0"), "BAD_VERSION", 2),
         (("--revisions", "A B"), "BAD_CLAIM", 2),
-        (("--revisions", ",".join(["R"] * 40)), "BAD_TLV", 4),
+        (("--revisions", ",".join(["R"] * 9)), "BAD_CLAIM", 2),
+        (("--revisions", ",".join("ABCDEFG") + ",H" + "x" * 50), "BAD_CLAIM", 2),
+        (("--revisions", ""), "BAD_CLAIM", 2),
+        (("--revisions", " , "), "BAD_CLAIM", 2),
     ],
 )
 def test_claims_that_cannot_be(
@@ -270,3 +274,19 @@ def test_a_failed_build_leaves_the_old_file(command: Command, app: Path, tmp_pat
     (app / "app.py").write_text("(")
     command.fails("BAD_SOURCE", 1, *call(app, out))
     assert out.read_bytes() == b"old" and not list(tmp_path.glob(".*"))
+
+
+def test_a_pipe_in_an_application_is_not_waited_for(
+    command: Command, app: Path, tmp_path: Path
+) -> None:
+    for name in ("pipe.bin", "pipe.py"):
+        os.mkfifo(app / "data" / name)
+        said = command.fails("BAD_FILE", 1, *call(app, tmp_path / "a.img"))
+        assert f"data/{name} is no regular file" in said
+        (app / "data" / name).unlink()
+
+
+def test_as_many_revisions_as_a_manifest_takes(command: Command, app: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.img"
+    assert command(*call(app, out, "--revisions", "A,B,C,D,E,F,G," + "H" * 50))[0] == 0
+    assert len(manifest.read_image(out.read_bytes()).revisions) == 8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import container, files
+from host_tools import files
 from tests.host.published import refused
 
 
@@ -69,7 +69,26 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     os.close(reader)
 
 
-def test_an_endless_input_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "CONTAINER_BYTES_MAX", 10_000)
-    with refused("TOO_LARGE", 2):
-        container.read_file(Path("/dev/zero"))
+# --- reading ----------------------------------------------------------------------------------------
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    assert files.read(tmp_path / "x", 5) == b"12345"
+    with refused("TOO_LARGE", 2) as caught:
+        files.read(tmp_path / "x", 4, "key file")
+    assert "4 bytes of a key file" in str(caught.value)
+    with refused("NOT_FOUND", 3) as caught:
+        files.read(tmp_path / "none", 5, "key file")
+    assert "there is no key file" in str(caught.value)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"), Path("/dev/tty")):
+        with refused("UNREADABLE", 2):
+            files.read(path, 5)
+
+
+def test_a_link_to_a_file_is_one(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("x")
+    assert files.read(tmp_path / "link") == b"1"

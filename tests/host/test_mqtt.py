@@ -145,6 +145,44 @@ def test_somebody_who_refuses(listener: socket.socket) -> None:
     thread.join()
 
 
+def test_a_subscription_that_is_refused_later_is_tried_again(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that came back without its subscription would be deaf for ever."""
+    monkeypatch.setattr(mqtt, "RECONNECT_S_MIN", 0)
+    back = threading.Event()
+
+    def serve(grant: int) -> socket.socket:
+        line = listener.accept()[0]
+        line.recv(1000)
+        line.sendall(bytes([0x20, 2, 0, 0]))
+        mid = line.recv(1000)[2:4]
+        line.sendall(bytes([0x90, 3]) + mid + bytes([grant]))
+        return line
+
+    def broker() -> None:
+        serve(0).close()
+        refusing = serve(0x80)
+        with serve(0):
+            back.wait(10)
+        refusing.close()
+
+    def heard(line: str) -> None:
+        log.append(line)
+        if line == "broker: back":
+            back.set()
+
+    log: list[str] = []
+    listener.settimeout(10)
+    thread = threading.Thread(target=broker)
+    thread.start()
+    address = Address("127.0.0.1", listener.getsockname()[1])
+    with mqtt.Connection(address, [("a", 0)], log=heard):
+        assert back.wait(10), log
+    thread.join()
+    assert "broker: it refused a subscription, trying again" in log
+
+
 # --- a real one -------------------------------------------------------------------------------------
 @needs_mosquitto
 def test_a_message_that_is_acknowledged_and_retained(tmp_path: Path) -> None:

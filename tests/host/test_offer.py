@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +16,11 @@ from bootloader_verify import ladder
 from bootloader_verify.container import FLAG_NON_BOOTABLE, KIND_MANIFEST
 from bootloader_verify.keyset import ROLLOUT
 from hil.broker import Broker, find_mosquitto
-from host_tools import container, mqtt
-from host_tools.signer import PublicKey
+from host_tools import artifact, container, mqtt
+from host_tools.manifest import Policy
+from host_tools.offer import Offers, send
+from host_tools.signer import FileSigner, PublicKey
+from host_tools.store import Store
 from tests.host.published import Command, Ear, image, private_pem, public_pem, published
 from tests.unit import containers
 
@@ -184,13 +190,109 @@ def test_a_store_that_is_not_there(command: Command, desk: Desk) -> None:
 def test_an_image_that_changed_in_the_store(command: Command, desk: Desk) -> None:
     path = desk.store / "images" / f"{desk.digest.hex()}.img"
     path.write_bytes(DATA[:700] + b"\x00" + DATA[701:])
-    command.fails("BAD_HASH", 4, *desk.words(NOWHERE, "--device", "CP-1"))
+    command.fails("DAMAGED", 1, *desk.words(NOWHERE, "--device", "CP-1"))
     other = image(20_000, seed=5)
     path.write_bytes(other)
     command.fails("DAMAGED", 1, *desk.words(NOWHERE, "--device", "CP-1"))
     path.write_bytes(DATA + b"\xff")
     command.fails("DAMAGED", 1, *desk.words(NOWHERE, "--device", "CP-1"))
     assert untouched(desk)
+
+
+BENT: dict[str, object] = {
+    "encoding": ["deflate"],
+    "base": "",
+    "block_size": -1,
+    "blocks": "x",
+    "index_sha256": [],
+    "bytes": 1e999,
+}
+DAMAGES: dict[str, object] = {
+    "the blocks are gone": ("blocks.bin", lambda b: None),
+    "the index is gone": ("index.bin", lambda b: None),
+    "garbage as an index": ("index.bin", lambda b: b"garbage"),
+    "no index": ("index.bin", lambda b: b""),
+    "other blocks": ("blocks.bin", lambda b: bytes(len(b))),
+    "no facts": ("artifact.json", lambda b: None),
+    "facts without an end": ("artifact.json", lambda b: b"[" * 100_000),
+    "a block size of no image": ("artifact.json", lambda b: b.replace(b"4096", b"8192")),
+    "true for a number": ("artifact.json", lambda b: b.replace(b'"blocks": 6', b'"blocks": true')),
+}
+for field, value in BENT.items():
+    DAMAGES[f"{field} {value}"] = (
+        "artifact.json",
+        lambda b, new={field: value}: json.dumps(json.loads(b) | new).encode(),
+    )
+
+
+@pytest.mark.parametrize("which", ["deflate", "raw"])
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_store_that_cannot_serve_the_image(
+    command: Command, desk: Desk, what: str, which: str
+) -> None:
+    """Either artifact counts: a device takes the one that it likes best."""
+    name, damage = DAMAGES[what]  # type: ignore[misc]
+    path = desk.store / "artifacts" / artifact.make(DATA, which).id.hex() / name
+    made = damage(path.read_bytes())
+    path.unlink() if made is None else path.write_bytes(made)
+    command.fails("DAMAGED", 1, *desk.words(NOWHERE, "--device", "CP-1"))
+    assert untouched(desk)
+
+
+def test_an_artifact_of_another_image(command: Command, desk: Desk) -> None:
+    _, [other, _], _ = published(desk.store, image(20_000, seed=5))
+    path = desk.store / "images" / f"{desk.digest.hex()}.json"
+    path.write_text(json.dumps({"schema": 1, "artifacts": [other.id.hex()]}))
+    command.fails("DAMAGED", 1, *desk.words(NOWHERE, "--device", "CP-1"))
+    assert untouched(desk)
+
+
+def test_an_image_without_artifacts(command: Command, desk: Desk) -> None:
+    path = desk.store / "images" / f"{desk.digest.hex()}.json"
+    path.write_text('{"schema": 1, "artifacts": []}')
+    command.fails("DAMAGED", 1, *desk.words(NOWHERE, "--device", "CP-1"))
+
+
+def test_a_list_that_is_endless_or_no_text(command: Command, desk: Desk) -> None:
+    pipe, noise = desk.folder / "pipe", desk.folder / "noise"
+    os.mkfifo(pipe)
+    noise.write_bytes(b"\xff\xfe")
+    for path in (pipe, noise, desk.folder, "/dev/zero"):
+        command.fails("UNREADABLE", 2, *desk.words(NOWHERE, "--devices", path))
+
+
+class _Slow:
+    """A broker that takes the first message only after another offer had its chance."""
+
+    def __init__(self, meanwhile: threading.Thread) -> None:
+        self.took: list[bytes] = []
+        self._meanwhile = meanwhile
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        if self._meanwhile.ident is None:
+            self._meanwhile.start()
+            self._meanwhile.join(0.3)
+        self.took.append(payload)
+
+
+def test_two_offers_at_once_come_in_the_order_of_their_seq(desk: Desk) -> None:
+    """The older one would be retained last, and every device refuse it as a replay."""
+    offers = Offers(Store(desk.store), desk.digest, Policy(), FileSigner(desk.key))
+
+    def offer(names: tuple[str, ...]) -> None:
+        list(send(offers, names, broker))  # type: ignore[arg-type]
+
+    other = threading.Thread(target=offer, args=(("CP-1",),))
+    broker = _Slow(other)
+    offer(("CP-1",))
+    other.join()
+    assert [opened(desk, made)[0].seq for made in broker.took] == [1, 2]
+
+
+def test_an_offer_does_not_wait_for_that_of_another_device(desk: Desk) -> None:
+    store = Store(desk.store)
+    with store.offering("CP-1"), store.offering("CP-2"):
+        assert store.next_offer("CP-2", desk.digest) == (1, 1)
 
 
 def test_a_key_that_is_not_there(command: Command, desk: Desk) -> None:

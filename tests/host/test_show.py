@@ -207,6 +207,46 @@ def test_a_damaged_flash_is_shown(nor: NorFile) -> None:
     assert found["journal"]["seq"] == 0 and found["journal"]["blank"] is False
 
 
+def shown(command: Command, path: Path, told: str) -> int:
+    """The exit code; words, JSON and exit code say the same."""
+    code, out, err = command("show", path, "--board", BOARD.name)
+    exit_code, text, _ = command("show", path, "--board", BOARD.name, "--json")
+    said = json.loads(text)
+    assert code == exit_code and err == "" and said["code"] == told
+    assert out.splitlines()[1].startswith("code: ") == bool(told)
+    return code
+
+
+def slot_file(nor: NorFile, path: Path) -> Path:
+    raw = bytearray(BOARD.regions["slot_a"].size)
+    region(nor, "slot_a").read(0, raw)
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+@pytest.mark.parametrize(
+    ("data", "told"), [(make_golden.flipped(IMAGE, 600), "BAD_HASH"), (b"", "BAD_MAGIC")]
+)
+def test_a_damaged_image_that_is_to_boot(
+    command: Command, nor: NorFile, tmp_path: Path, data: bytes, told: str, confirmed: bool
+) -> None:
+    slot, layout = install(nor, "slot_a", 1, data), BOARD.layout("a")
+    if confirmed:
+        trailer.confirm(slot, layout, trailer.parse(slot.read, layout))
+    assert shown(command, tmp_path / "flash.bin", told) == 4
+    assert shown(command, slot_file(nor, tmp_path / "slot.bin"), told) == 4
+    assert "detail: slot_a: " in command("show", tmp_path / "flash.bin", "--board", BOARD.name)[1]
+
+
+def test_half_an_image_that_is_not_to_boot(command: Command, nor: NorFile, tmp_path: Path) -> None:
+    """What a download leaves in the spare slot is no damage."""
+    install(nor, "slot_a", 1)
+    region(nor, "slot_b").program(4096, IMAGE[:512])
+    assert shown(command, tmp_path / "flash.bin", "") == 0
+    assert shown(command, slot_file(nor, tmp_path / "slot.bin"), "") == 0
+
+
 def test_a_journal_that_is_none(nor: NorFile) -> None:
     for payload in (b"x", b"\xff\xff{}", b"\x02\0{]", b"\0\0"):
         region(nor, "journal").erase(0, BOARD.regions["journal"].size)
@@ -248,4 +288,5 @@ def test_a_damaged_artifact(command: Command, tmp_path: Path, part: str) -> None
 def test_misuse(command: Command, tmp_path: Path) -> None:
     command.fails("NOT_FOUND", 3, "show", tmp_path / "none")
     command.fails("NO_ARTIFACT", 3, "show", tmp_path)
-    command.fails("UNKNOWN_BOARD", 3, "show", GOLDEN / "image.img", "--board", "nothing")
+    for name in ("nothing", ""):
+        command.fails("UNKNOWN_BOARD", 3, "show", GOLDEN / "image.img", "--board", name)

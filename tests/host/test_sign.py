@@ -150,7 +150,7 @@ def key_files() -> dict[str, tuple[bytes, str]]:
         "noise": (bytes(range(256)), "NOT_A_KEY"),
         "text": (b"hello\n", "NOT_A_KEY"),
         "cut": (p256_key.private_bytes(PEM, PKCS8, PLAIN)[:100], "NOT_A_KEY"),
-        "large": (b"x" * 100_000, "NOT_A_KEY"),
+        "large": (b"x" * 100_000, "TOO_LARGE"),
         "der": (p256_key.private_bytes(serialization.Encoding.DER, PKCS8, PLAIN), "NOT_A_KEY"),
         "encrypted": (encrypted(p256_key, PKCS8), "ENCRYPTED_KEY"),
         "encrypted_old": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,35 @@ def test_a_damaged_artifact_is_not_served_and_publishing_heals_it(
     assert store.open_artifact(made[0].id) is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("blocks.bin", None), ("artifact.json", b"{}"), ("artifact.json", b"[" * 100_000)],
+)
+def test_publishing_heals_what_looks_whole(tmp_path: Path, name: str, text: bytes | None) -> None:
+    data = image(5_000)
+    store, made, digest = published(tmp_path, data)
+    path = tmp_path / "artifacts" / made[0].id.hex() / name
+    path.write_bytes(bytes(path.stat().st_size) if text is None else text)
+    with refused("DAMAGED"):
+        store.published(digest)
+    before = files(tmp_path / "artifacts" / made[1].id.hex())
+    published(tmp_path, data)
+    assert store.published(digest)[1] == [one.entry() for one in made]
+    assert files(tmp_path / "artifacts" / made[1].id.hex()) == before
+
+
+def test_publishing_heals_a_file_where_a_folder_was(tmp_path: Path) -> None:
+    data = image(5_000)
+    store, made, digest = published(tmp_path, data)
+    folder = tmp_path / "artifacts" / made[0].id.hex()
+    shutil.rmtree(folder)
+    folder.write_text("")
+    with refused("DAMAGED"):
+        store.published(digest)
+    published(tmp_path, data)
+    assert store.published(digest)[1] == [one.entry() for one in made]
+
+
 def test_an_index_of_other_hashes_is_damaged(tmp_path: Path) -> None:
     store, made, _ = published(tmp_path, image(5_000))
     path = tmp_path / "artifacts" / made[0].id.hex() / "index.bin"
@@ -115,7 +145,20 @@ def test_a_beginning_that_two_images_share_names_neither(tmp_path: Path) -> None
         store.find("00000000")
 
 
-@pytest.mark.parametrize("text", ["{}", '{"schema":1}', '{"schema":1,"artifacts":[7]}', "["])
+@pytest.mark.parametrize("name", ["269f366bc6zz", "269f366bc6", "269f366b" + "A" * 56])
+def test_a_stray_file_among_the_images_is_none(tmp_path: Path, name: str) -> None:
+    store, _, _ = published(tmp_path, image(5_000))
+    (tmp_path / "images" / f"{name}.json").write_text("{}")
+    with refused("NO_IMAGE", 3):
+        store.find("269f366b")
+
+
+DEEP = "[" * 100_000
+FACTS = ["{}", '{"schema":1}', "[", DEEP]
+LISTS = ["[]", "[7]", "7", "{}", '["../images"]', '["zz"]', f'["{"0" * 32}"]']
+
+
+@pytest.mark.parametrize("text", [*FACTS, *(f'{{"schema":1,"artifacts":{x}}}' for x in LISTS)])
 def test_damaged_facts_of_an_image_are_said(tmp_path: Path, text: str) -> None:
     store, _, digest = published(tmp_path, image(5_000))
     (tmp_path / "images" / f"{digest.hex()}.json").write_text(text)
@@ -157,7 +200,8 @@ def test_numbers_are_unique_with_many_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", '{"schema":1}', '{"schema":1,"seq":"7"}', '{"schema":1,"seq":-1}', "[]"]
+    "text",
+    ["", "{}", '{"schema":1}', '{"schema":1,"seq":"7"}', '{"schema":1,"seq":-1}', "[]", DEEP],
 )
 def test_a_damaged_count_is_not_begun_anew(tmp_path: Path, text: str) -> None:
     """A seq that falls back would be refused by the device as a replay: say it here."""
@@ -179,6 +223,9 @@ def test_the_last_number_is_the_last(tmp_path: Path) -> None:
 # --- devices --------------------------------------------------------------------------------------
 def test_a_device_file_is_replaced_and_events_are_added(tmp_path: Path) -> None:
     store = Store(tmp_path, create=True)
+    assert store.device("CP-1") == {}
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "CP-1.json").write_text(DEEP)
     assert store.device("CP-1") == {}
     store.write_device("CP-1", {"online": True})
     assert store.device("CP-1") == {"schema": 1, "device": "CP-1", "online": True}

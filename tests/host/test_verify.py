@@ -153,6 +153,14 @@ def test_a_class_name_needs_its_vendor(command: Command) -> None:
     command.fails("BAD_CLASS", 2, *call)
 
 
+@pytest.mark.parametrize("option", ["--vid", "--cid", "--revision"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_demand_is_none(command: Command, option: str, text: str) -> None:
+    """What an unset variable of a script leaves must not count as "any will do"."""
+    code, out, err = command("verify", GOLDEN / "image.img", "--key", KEY, option, text)
+    assert code == 2 and out == "" and option in err and "[USAGE]" in err
+
+
 def test_json_is_nothing_but_json(command: Command) -> None:
     files = [GOLDEN / "image.img", GOLDEN / "image_cut.img"]
     code, out, err = command("verify", *files, "--key", KEY, "--json")

@@ -20,7 +20,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import protocol
-from agent.decode import Decoder
+from agent.fetch.decode import Decoder
 from hil.broker import Broker, Tls, find_mosquitto
 from host_tools import artifact
 from host_tools.artifact import Artifact
@@ -257,6 +257,27 @@ def test_what_is_malformed_is_logged_once_and_the_rest_goes_on(bench: Bench) -> 
     assert said.endswith("5 complaints")
     assert sum(line.startswith("malformed get: CP-0001") for line in server.said) == 1
     assert sum(line.startswith("too much asked: CP-0001") for line in server.said) == 1
+
+
+def test_garbage_in_the_store_stops_nobody(bench: Bench) -> None:
+    """One artifact and a device's file are ruined; the other artifact and the intake go on."""
+    ruined, sound = bench.made
+    folder = bench.path / "artifacts" / ruined.id.hex()
+    (folder / "index.bin").write_bytes(b"garbage")
+    (folder / "artifact.json").write_text("[" * 100_000)
+    (bench.path / "images" / "269f366bc6zz.json").write_text("[" * 100_000)
+    (bench.path / "devices").mkdir()
+    (bench.path / "devices" / "CP-0001.json").write_text("[" * 100_000)
+    server = bench.serve()
+    device = bench.device()
+    device.say("online", "1")
+    device.ask(1, BLOCK, ruined.id, (0, 1))
+    device.ask(2, BLOCK, sound.id, (0, 1))
+    assert device.wait(2) == [(1, GONE, 0, b""), (2, BLOCK, 0, sound.blocks[0])]
+    soon(lambda: bench.store.device("CP-0001").get("online") is True, "no status intake")
+    assert server.end() == 0
+    server.wait("end:")
+    assert sum(line.startswith("damaged store: ") for line in server.said) == 1
 
 
 def test_two_servers_share_the_load(bench: Bench) -> None:
