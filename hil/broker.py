@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from hil.errors import EXIT_NOT_FOUND, BenchError
+from hil.errors import BenchError
 from hil.guard import Guarded
+from host_tools.errors import EXIT_NOT_FOUND
 
 HOST = "127.0.0.1"
 _READY_TIMEOUT_S = 10.0

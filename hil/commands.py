@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from hil.errors import EXIT_NOT_FOUND, BenchError
-from hil.virtual.board import HEAP, VirtualBoard
+from agent.protocol import is_name
+from hil.errors import BenchError
+from hil.virtual.board import HEAP, VirtualBoard, is_taken
+from hil.virtual.factory import check_image, read_image
 from hil.virtual.plant import DEFAULT_CARD, Plant
 from hil.virtual.serial_log import Line
-from host_tools.boards import load
+from host_tools.boards import Board, load
+from host_tools.errors import EXIT_DEVICE, EXIT_NOT_FOUND, EXIT_USAGE
 
 FOLDER = Path("build/board")
 DEVICE = "CP-0001"
 BROKER_PORT = 1883
 _LOOK_S = 1.0
+_HEAP = re.compile("([0-9]{1,9})([kKmM]?)")
+_HEAP_LEAST = 128 * 1024  # below it not even the boot stage gets to speak
 _FILE = click.Path(path_type=Path)
 
 
@@ -49,8 +56,10 @@ def run(
 
     The first run needs --keyset; later ones go on with what the folder holds.
     """
-    load(name)
-    bytes_of_image = _read_image(image) if image else None
+    _check_heap(heap)
+    _check_device(device)
+    described = load(name)
+    bytes_of_image = _image_for(described, image) if image else None
     with VirtualBoard(folder, name, heap=heap) as virtual:
         if keyset:
             virtual.provision(device, broker_port, keyset)
@@ -75,24 +84,40 @@ def car(action: str, folder: Path, connector: int, power_w: int, card_id: str) -
     """Be the car, or the hand with the card, at a board that runs."""
     if not (folder / "plant.in").is_file():
         raise BenchError("NO_BOARD", f"no board has run in {folder}", EXIT_NOT_FOUND)
+    if not is_taken(folder):
+        text = f"the board in {folder} does not run: chargeflash board run --folder {folder}"
+        raise BenchError("NOT_RUNNING", text, EXIT_DEVICE)
     plant = Plant(folder)
-    plant.join()
-    if action == "plug":
-        plant.plug(connector)
-    elif action == "charge":
-        plant.request_power(connector, power_w)
-    elif action == "unplug":
-        plant.unplug(connector)
-    else:
-        plant.authorise(connector, card_id)
+    with plant.joined():
+        if action == "plug":
+            plant.plug(connector)
+        elif action == "charge":
+            plant.request_power(connector, power_w)
+        elif action == "unplug":
+            plant.unplug(connector)
+        else:
+            plant.authorise(connector, card_id)
 
 
-def _read_image(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        text = f"no image in {path}: {error.strerror}; chargeflash build makes one"
-        raise BenchError("NO_IMAGE", text, EXIT_NOT_FOUND) from error
+def _check_heap(text: str) -> None:
+    found = _HEAP.fullmatch(text)
+    unit = {"": 1, "k": 1024, "m": 1024 * 1024}
+    if not found or int(found[1]) * unit[found[2].lower()] < _HEAP_LEAST:
+        wrong = f"--heap {text}: a number of bytes, or one with k or m behind it, of 128k or more"
+        raise BenchError("BAD_HEAP", wrong, EXIT_USAGE)
+
+
+def _check_device(name: str) -> None:
+    if not is_name(name):
+        text = f"{name!r} is no device name: letters, digits and ._- only, up to 64"
+        raise BenchError("BAD_NAME", text, EXIT_USAGE)
+
+
+def _image_for(board: Board, path: Path) -> bytes:
+    """Looked at before the board is touched: a mistake here must not cost its base firmware."""
+    image = read_image(path)
+    check_image(image, board)
+    return image
 
 
 def _named(*options: str) -> bool:
@@ -121,4 +146,6 @@ def _stay(virtual: VirtualBoard) -> None:
 
 
 def _show(line: Line) -> None:
-    click.echo(click.style(f"# {line.text}", dim=True) if line.note else line.text)
+    text = f"# {line.text}" if line.note else line.text
+    plain = not line.note or os.environ.get("NO_COLOR")
+    click.echo(text if plain else click.style(text, dim=True))

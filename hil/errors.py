@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-EXIT_NOT_FOUND = 3
-EXIT_DEVICE = 5
-EXIT_INFRASTRUCTURE = 6
+from host_tools.errors import EXIT_DEVICE, EXIT_INFRASTRUCTURE
 
 
 class BenchError(Exception):

@@ -20,17 +20,19 @@ from agent import protocol
 from hil.errors import BenchError, NotSeenError
 
 Message = dict[str, Any]
-_LEAVES = ("status", "event", "online", "data")
+_LEAVES = (protocol.STATUS, protocol.EVENT, protocol.ONLINE, protocol.DATA)
 _SUBSCRIBE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One index page or block on its way to the device. `size`: bytes of its payload."""
+    """One index page or block on its way to the device. `size`: bytes of its payload; `crc`: what its
+    header says about them."""
 
     block: bool
     number: int
     size: int
+    crc: int
 
 
 class Watch:
@@ -130,24 +132,25 @@ class Watch:
                 self._changed.wait(left_s)
 
     def _subscribe(self, client: mqtt.Client, *_: Any) -> None:
-        client.subscribe([(f"ota/v1/{self.device}/{leaf}", 1) for leaf in _LEAVES])
+        client.subscribe([(protocol.topic(self.device, leaf), 1) for leaf in _LEAVES])
 
     def _store(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         leaf = message.topic.rsplit("/", 1)[1]
         with self._changed:
-            if leaf == "data":
+            if leaf == protocol.DATA:
                 self._note_sent(message.payload)
-            elif leaf == "online":
+            elif leaf == protocol.ONLINE:
                 self.online = message.payload.decode(errors="replace")
             else:
-                into = self.statuses if leaf == "status" else self.events
+                into = self.statuses if leaf == protocol.STATUS else self.events
                 into.append(_decode(message.payload))
             self._changed.notify_all()
 
     def _note_sent(self, payload: bytes | bytearray) -> None:
         header = protocol.parse_data_header(payload)
         if header is not None and header[1] in (protocol.KIND_PAGE, protocol.KIND_BLOCK):
-            self.sent.append(Sent(header[1] == protocol.KIND_BLOCK, header[3], header[4]))
+            is_block = header[1] == protocol.KIND_BLOCK
+            self.sent.append(Sent(is_block, header[3], header[4], header[5]))
 
 
 def _decode(payload: bytes | bytearray) -> Message:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 
+from hil.demo.flash_look import is_armed, trailer_of
 from hil.demo.releases import Vendor
 from hil.demo.stage import DEVICE, Stage
 from hil.demo.story import Story
 
 _VERIFICATION_EXIT = 4
-_REFUSAL_S, _DOWNLOAD_S = 20.0, 60.0
+_REFUSAL_S, _DOWNLOAD_S, _BOOT_S = 20.0, 60.0, 20.0
+# 1.0.0 refused, started, after the power cut; 1.1.0 on trial; 1.2.0 three times; 1.1.0 again, after
+# the power cycle.
+_BOOTS = 9
+_SPARE, _RUNS = "a", "b"  # 1.1.0 came into slot b
 
 
 def tampered_file(story: Story, vendor: Vendor) -> None:
@@ -38,10 +43,12 @@ def foreign_signer(story: Story, stage: Stage, vendor: Vendor) -> None:
     event = stage.watch.wait_event(
         "InvalidFirmwareSignature", _REFUSAL_S, since=seen, request_id=request_id
     )
+    armed = is_armed(stage.board, _SPARE)
     story.claim(
-        "an image by a foreign signer is never armed",
-        event["code"] == "UNKNOWN_KEY" and refused["version"] == "1.1.0+0",
-        f"status InvalidSignature, event {event['code']}; still {refused['version']}",
+        "an image by a foreign signer is refused and not armed",
+        event["code"] == "UNKNOWN_KEY" and refused["version"] == "1.1.0+0" and not armed,
+        f"status InvalidSignature, event {event['code']}; still {refused['version']}, slot {_SPARE} "
+        + ("armed" if armed else "not armed"),
     )
 
 
@@ -56,22 +63,47 @@ def failed_release_again(story: Story, stage: Stage, vendor: Vendor) -> None:
 
 
 def nothing_changed(story: Story, stage: Stage) -> None:
-    """After all of it, asked as an operator asks."""
+    """After all of it the power is switched off and on: what boots then is what an attacker got."""
+    board, watch = stage.board, stage.watch
+    board.power_off()
+    armed, confirmed = is_armed(board, _SPARE), trailer_of(board, _RUNS).confirmed
+    said_before, mark = len(watch.statuses), board.log.mark()
+    board.power_on()
+    booted = board.wait_line(r"boot: slot \w \d.*", _BOOT_S, since=mark)
+    watch.wait(lambda m: m.get("mode") == "confirmed", _BOOT_S, "a status", since=said_before)
     output = story.command("status", DEVICE, "--broker", stage.broker_url, "--json", quiet=True)
     said = json.loads(output)["devices"][0]
     status = said["status"]
     story.claim(
-        "after all of it the charger runs 1.1.0, confirmed, and is online",
-        (status["version"], status["mode"], said["online"]) == ("1.1.0+0", "confirmed", True),
+        "after all of it, and a power cycle, the charger runs 1.1.0, confirmed, and is online",
+        not armed
+        and confirmed
+        and booted.text == f"boot: slot {_RUNS} 1.1.0+0 confirmed"
+        and (status["version"], status["mode"], said["online"]) == ("1.1.0+0", "confirmed", True),
+        f"flash.bin: slot {_SPARE} {'armed' if armed else 'not armed'}; console: {booted.text}; "
         f"chargeflash status: {status['version']}, {status['mode']}, online {said['online']}",
+    )
+
+
+def no_other_boot(story: Story, stage: Stage) -> None:
+    """A charger that resets itself for no reason would still pass all the rest."""
+    board = stage.board
+    boots = len(board.boots)
+    broken = [line.text for line in board.log.lines() if line.text.startswith("Traceback")]
+    story.claim(
+        "the charger had no reset but those of this story",
+        boots == _BOOTS and not broken,
+        f"{boots} boots of {_BOOTS}, {len(broken)} tracebacks on the console",
     )
 
 
 def _refused_offer(
     story: Story, stage: Stage, vendor: Vendor, version: str, what: str, code: str
 ) -> None:
-    seen = len(stage.watch.events)
+    watch = stage.watch
+    seen, sent = len(watch.events), len(watch.sent)
     request_id = vendor.offer(stage, version)
-    event = stage.watch.wait_event("OfferRejected", _REFUSAL_S, since=seen, request_id=request_id)
-    text = f"event OfferRejected, {event['code']}: {event['detail']}"
-    story.claim(f"{what} by the charger", event["code"] == code, text)
+    event = watch.wait_event("OfferRejected", _REFUSAL_S, since=seen, request_id=request_id)
+    fetched = len(watch.sent) - sent
+    text = f"event OfferRejected, {event['code']}: {event['detail']}; {fetched} blocks were sent"
+    story.claim(f"{what} by the charger", event["code"] == code and not fetched, text)

@@ -50,14 +50,18 @@ class Vendor:
         self._story.command(*words, "--key", self.private(signer), "--out", str(image))
         return image
 
-    def publish(self, version: str, *options: str, signer: str = "release") -> int:
-        """Returns the bytes of the artifact that devices prefer."""
+    def publish(self, version: str, *options: str, signer: str = "release") -> str:
+        """Returns the id of the artifact that devices prefer."""
         words = ["publish", str(self.image(version)), "--store", str(self.store)]
         output = self._story.command(*words, "--key", self.public(signer), *options)
-        found = re.search(r"^artifact \w+ \w+ (\d+) bytes", output, re.MULTILINE)
+        found = re.search(r"^artifact (\w+) ", output, re.MULTILINE)
         if found is None:
             raise DemoFailedError(f"publish names no artifact: {output}")
-        return int(found[1])
+        return found[1]
+
+    def blocks_file(self, artifact_id: str) -> Path:
+        """Where the server has the artifact's blocks, one behind the other."""
+        return self.store / "artifacts" / artifact_id / "blocks.bin"
 
     def offer(self, stage: Stage, version: str) -> int:
         """Offer a published image to the charger; returns the request id."""

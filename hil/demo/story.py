@@ -26,18 +26,25 @@ class Claim:
 
 
 class Story:
-    """Prints the story and keeps its claims; `ok` is true only if every claim held."""
+    """Prints the story and keeps its claims; `ok` is true only if all `expected` claims were made
+    and every one held."""
 
-    def __init__(self, console: Console, folder: Path) -> None:
+    def __init__(self, console: Console, folder: Path, expected: int) -> None:
         self.console = console
         self.folder = folder
+        self.expected = expected
         self.claims: list[Claim] = []
         self._began = time.monotonic()
         self._chapter = 0
 
     @property
     def ok(self) -> bool:
-        return bool(self.claims) and all(claim.held for claim in self.claims)
+        return len(self.claims) == self.expected and all(claim.held for claim in self.claims)
+
+    def verdict(self) -> str:
+        """How many held, of those that a whole story makes."""
+        held = sum(claim.held for claim in self.claims)
+        return f"{held} of {self.expected} held"
 
     def chapter(self, title: str) -> None:
         self._chapter += 1
@@ -76,7 +83,11 @@ class Story:
     def python(self, *words: str, expect: int = 0, quiet: bool = False) -> str:
         """Run this Python with `words`; unless `quiet`, the last lines that it prints are shown."""
         done = subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S
+            [sys.executable, *words],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_COMMAND_TIMEOUT_S,
         )
         output = (done.stdout + done.stderr).strip()
         for line in [] if quiet else output.splitlines()[-_LINES_SHOWN:]:

@@ -20,7 +20,7 @@ import re
 from pathlib import Path
 from typing import Any, Self
 
-from hil.errors import EXIT_DEVICE, EXIT_NOT_FOUND, BenchError, NotSeenError
+from hil.errors import BenchError, NotSeenError
 from hil.virtual.control import Control
 from hil.virtual.cut import Cut
 from hil.virtual.factory import flash_image, make_base
@@ -30,11 +30,9 @@ from hil.virtual.serial_log import Line, SerialLog
 from hil.virtual.supervisor import Boot, Supervisor
 from hil.virtual.user_port import UserPort
 from host_tools.boards import load
+from host_tools.errors import EXIT_DEVICE, EXIT_NOT_FOUND, EXIT_USAGE
 
-# Words are twice as wide here as on a chip. 220 KB are in use once the charger runs: objects of the
-# loaded modules and their names 145, buffers 33, application 25, the rest tasks and settings. The
-# whole demo was seen to run with 240k, not with 232k.
-HEAP = "256k"
+HEAP = "256k"  # what it goes to: hil/README.md, "The virtual board"
 _RESETS = ("soft", "hard", "watchdog")
 
 
@@ -182,7 +180,7 @@ class VirtualBoard:
     def reset(self, cause: str = "hard") -> None:
         """Reset the chip: "hard" (its reset pin), "soft" or "watchdog"."""
         if cause not in _RESETS:
-            raise BenchError("BAD_RESET", f"{cause} is not one of {', '.join(_RESETS)}", 2)
+            raise BenchError("BAD_RESET", f"{cause} is not one of {', '.join(_RESETS)}", EXIT_USAGE)
         self._supervisor.call(lambda: self._supervisor.reset(cause))
 
     def wait_off(self, timeout_s: float) -> None:
@@ -238,6 +236,21 @@ class VirtualBoard:
             where = self.base or "this board: provision it first"
             raise BenchError("NO_BASE", f"there is no base firmware in {where}", EXIT_NOT_FOUND)
         return DeviceProcess(self.folder, self.base, self.heap, env, run_main)
+
+
+def is_taken(folder: Path) -> bool:
+    """Does a program run the board in this folder now?"""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _lock(folder: Path) -> int:

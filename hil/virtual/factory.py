@@ -9,6 +9,7 @@ in place from a ROMFS outside of the heap (device/virtual_memory.py). The three 
 from __future__ import annotations
 
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,11 +21,12 @@ from bootloader_verify import boot, container, trailer
 from bootloader_verify.errors import CodedError, VerifyError
 from bootloader_verify.flash import Region, align_up
 from bootloader_verify.ports.unix import NorFile
-from hil.errors import EXIT_NOT_FOUND, BenchError
+from hil.errors import BenchError
 from host_tools import romfs
 from host_tools.boards import Board, board_module
+from host_tools.container import reader
+from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE
 
-_EXIT_USAGE = 2
 _PACKAGES = {
     name: Path(str(getattr(find_spec(name), "origin", ""))).parent
     for name in ("agent", "bootloader_verify")
@@ -34,6 +36,7 @@ _ROM = "firmware.rom"
 _IN_PLACE = f'import virtual_memory\n\nvirtual_memory.run_in_place("base/{_ROM}")\n\n'
 _MAIN = '"""The base firmware starts here."""\n\n{}from agent.main import main\n\nmain()\n'
 _FIRST_INSTALL = 1
+_FILE_BYTES_MAX = 64 * 1024 * 1024  # no slot and no keyset is near it
 
 
 def make_base(folder: Path, board: Board, keyset: Path, source: bool = False) -> Path:
@@ -66,7 +69,7 @@ def flash_image(flash: Path, board: Board, image: bytes) -> None:
     """A flash with nothing but this image in slot a, confirmed. The signature is not looked at:
     that is the boot stage's part. BenchError: BAD_IMAGE, IMAGE_TOO_LARGE."""
     layout = board.layout("a")
-    _check_image(image, layout.image_limit)
+    check_image(image, board)
     flash.unlink(missing_ok=True)
     nor = NorFile(str(flash), board.flash_size, board.erase_bytes, board.write_bytes, board.erased)
     try:
@@ -80,42 +83,54 @@ def flash_image(flash: Path, board: Board, image: bytes) -> None:
         nor.close()
 
 
-def _read_keyset(path: Path) -> bytes:
+def read_image(path: Path) -> bytes:
+    """The file of an image; BenchError NO_IMAGE, BAD_IMAGE if it cannot be one."""
+    return _read(path, "IMAGE", "chargeflash build makes one")
+
+
+def _read(path: Path, what: str, advice: str) -> bytes:
+    """A device or a pipe may have no end: only a regular file is read, and not for ever."""
     try:
-        data = path.read_bytes()
+        data = b""
+        if regular := stat.S_ISREG(path.stat().st_mode):
+            with path.open("rb") as file:
+                data = file.read(_FILE_BYTES_MAX + 1)
     except OSError as error:
-        text = f"no keyset in {path}: {error.strerror}; chargeflash keys keyset makes one"
-        raise BenchError("NO_KEYSET", text, EXIT_NOT_FOUND) from error
+        text = f"no {what.lower()} in {path}: {error.strerror}; {advice}"
+        raise BenchError(f"NO_{what}", text, EXIT_NOT_FOUND) from error
+    if not regular or len(data) > _FILE_BYTES_MAX:
+        why = "is too long" if regular else "is no regular file"
+        raise BenchError(f"BAD_{what}", f"{path} {why}: {advice}", EXIT_USAGE)
+    return data
+
+
+def _read_keyset(path: Path) -> bytes:
+    data = _read(path, "KEYSET", "chargeflash keys keyset makes one")
     try:
         if len(data) < container.HEADER_BYTES:
             raise VerifyError("BAD_SIZE", f"{len(data)} bytes")
         boot.load_keyset(data)
     except CodedError as error:
-        raise BenchError("BAD_KEYSET", f"{path} is no keyset: {error}", _EXIT_USAGE) from error
+        raise BenchError("BAD_KEYSET", f"{path} is no keyset: {error}", EXIT_USAGE) from error
     return data
 
 
-def _check_image(image: bytes, limit: int) -> None:
+def check_image(image: bytes, board: Board) -> None:
+    """BenchError BAD_IMAGE or IMAGE_TOO_LARGE for what the factory does not flash."""
+    limit = board.layout("a").image_limit
     if len(image) > limit:
         text = f"the image has {len(image)} bytes, the slot takes {limit}"
-        raise BenchError("IMAGE_TOO_LARGE", text, _EXIT_USAGE)
+        raise BenchError("IMAGE_TOO_LARGE", text, EXIT_USAGE)
     try:
         if len(image) < container.HEADER_BYTES:
             raise VerifyError("BAD_SIZE", f"{len(image)} bytes")
         header = container.parse_header(image)
         container.check_bounds(header, len(image))
-        tlvs = container.walk(_reader(image), header, len(image))
+        tlvs = container.walk(reader(image), header, len(image))
     except VerifyError as error:
-        raise BenchError("BAD_IMAGE", f"this is no image: {error}", _EXIT_USAGE) from error
+        raise BenchError("BAD_IMAGE", f"this is no image: {error}", EXIT_USAGE) from error
     if tlvs.protected.get(container.TLV_KIND) != bytes([container.KIND_IMAGE]):
-        raise BenchError("BAD_IMAGE", "this container is not of the kind image", _EXIT_USAGE)
-
-
-def _reader(data: bytes) -> container.Read:
-    def read(offset: int, buf: bytearray | memoryview) -> None:
-        buf[:] = data[offset : offset + len(buf)]
-
-    return read
+        raise BenchError("BAD_IMAGE", "this container is not of the kind image", EXIT_USAGE)
 
 
 def _sources() -> Iterator[tuple[Path, Path]]:

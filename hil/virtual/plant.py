@@ -6,12 +6,23 @@ Two small files in the board's folder carry it, each replaced as a whole: `plant
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from hil.errors import BenchError
+from host_tools.errors import EXIT_DEVICE, EXIT_USAGE
+
 DEFAULT_CARD = "04A1B2C3"
+_CARD = re.compile("[0-9A-Za-z]{1,20}")
+_PILOTS = ("A", "B", "C", "D", "E")
+_NUMBER = re.compile("[0-9]{1,18}")
+_FILE_BYTES = 4096  # more than either side writes
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,30 @@ class Plant:
             self._keep_cards()
             self._write()
 
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """`join`, and no other hand on this charger until the block ends."""
+        lock = os.open(self._folder / "plant.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.join()
+            yield
+        finally:
+            os.close(lock)
+
     def join(self) -> None:
-        """Go on from what stands in the folder."""
-        values = _parse(self._folder / "plant.in")
+        """Go on from what stands in the folder; BenchError BAD_PLANT if that is no charger's
+        surroundings."""
+        path = self._folder / "plant.in"
+        values = _parse(path)
         for i, one in enumerate(self._connectors):
-            for name in ("cp", "power", "weld", "stuck", "speed"):
-                kind = type(getattr(one, name))
-                setattr(one, name, kind(values.get(f"{name}{i}", getattr(one, name))))
-            number, found, card = values.get(f"auth{i}", "").partition(":")
-            if found:
-                one.auth, one.card = int(number), card
+            for name in ("power", "weld", "stuck", "speed"):
+                setattr(one, name, _number(path, values.get(f"{name}{i}", str(getattr(one, name)))))
+            one.cp = values.get(f"cp{i}", one.cp)
+            number, _, card = values.get(f"auth{i}", f"{one.auth}:{one.card}").partition(":")
+            one.auth, one.card = _number(path, number), card
+            if one.cp not in _PILOTS or not _CARD.fullmatch(one.card):
+                raise _bad(path, one.cp if one.cp not in _PILOTS else one.card)
 
     def plug(self, connector: int) -> None:
         """A car is connected and does not want energy yet (state B)."""
@@ -79,7 +104,10 @@ class Plant:
         self._change(connector, cp="A", power=0)
 
     def authorise(self, connector: int, card: str = DEFAULT_CARD) -> None:
-        """Hold a card to the reader; the device reads it once."""
+        """Hold a card to the reader; the device reads it once. BenchError BAD_CARD."""
+        if not _CARD.fullmatch(card):
+            text = f"{card!r} is no card's id: 1 to 20 letters and digits"
+            raise BenchError("BAD_CARD", text, EXIT_USAGE)
         self._change(connector, auth=self._connectors[connector].auth + 1, card=card)
 
     def weld(self, connector: int, welded: bool = True) -> None:
@@ -100,10 +128,11 @@ class Plant:
 
     def outputs(self) -> list[Outputs]:
         """What the device does now, for each connector; a device without power does nothing."""
-        values = _parse(self._folder / "plant.out")
+        path = self._folder / "plant.out"
+        values = _parse(path)
         return [
             Outputs(
-                int(values.get(f"pwm{i}", "1000")),
+                _number(path, values.get(f"pwm{i}", "1000")),
                 values.get(f"coil{i}") == "1",
                 values.get(f"closed{i}") == "1" or bool(one.weld),
             )
@@ -112,7 +141,8 @@ class Plant:
 
     def meter_wh(self, connector: int) -> int:
         """The energy that really went through this connector, Wh; at most 0.25 s old."""
-        return int(_parse(self._folder / "plant.out").get(f"wh{connector}", "0"))
+        path = self._folder / "plant.out"
+        return _number(path, _parse(path).get(f"wh{connector}", "0"))
 
     def outputs_fall(self) -> None:
         """The device was reset: coils off, pilot steady. Cards taken and energy moved stay."""
@@ -132,17 +162,31 @@ class Plant:
 
     def _keep_cards(self) -> None:
         """Go on counting cards where an earlier bench of this folder ended."""
-        values = _parse(self._folder / "plant.out")
+        path = self._folder / "plant.out"
+        values = _parse(path)
         for i, one in enumerate(self._connectors):
-            one.auth += int(values.get(f"auth{i}", "0"))
+            one.auth += _number(path, values.get(f"auth{i}", "0"))
 
 
 def _parse(path: Path) -> dict[str, str]:
     try:
-        pairs = [line.partition("=") for line in path.read_text().splitlines()]
+        with path.open("rb") as file:
+            lines = file.read(_FILE_BYTES).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return {}
+    pairs = [line.partition("=") for line in lines]
     return {name: value for name, found, value in pairs if found}
+
+
+def _number(path: Path, text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise _bad(path, text)
+    return int(text)
+
+
+def _bad(path: Path, found: str) -> BenchError:
+    text = f"{found[:20]!r} in {path}: not what the bench writes; delete the file"
+    return BenchError("BAD_PLANT", text, EXIT_DEVICE)
 
 
 def _replace(path: Path, lines: list[str]) -> None:

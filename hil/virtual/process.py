@@ -14,7 +14,8 @@ import termios
 import time
 from pathlib import Path
 
-from hil.errors import EXIT_NOT_FOUND, BenchError
+from hil.errors import BenchError
+from host_tools.errors import EXIT_NOT_FOUND
 
 _SPAWN = Path(__file__).with_name("spawn.py")
 _SILENCE_TIMEOUT_S = 2.0

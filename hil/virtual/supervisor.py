@@ -16,18 +16,20 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hil.errors import EXIT_DEVICE, BenchError
+from hil.errors import BenchError
 from hil.virtual.console import Console
 from hil.virtual.control import Control
 from hil.virtual.process import DeviceProcess
 from hil.virtual.serial_log import Line, SerialLog
 from hil.virtual.user_port import UserPort
+from host_tools.errors import EXIT_DEVICE
 
 T = TypeVar("T")
 _TICK_S = 0.02
 _HOLDING_TICK_S = 0.003
 _READ_BYTES = 65536
 _CALL_TIMEOUT_S = 15.0
+_STILLBORN_MOST = 5  # boots in a row that end before MicroPython ran a line: the next one will too
 _CRASH_PAUSE_S = 0.1  # a device that dies as it starts does not eat the machine
 
 
@@ -65,6 +67,7 @@ class Supervisor:
         self._cut_lines: list[Callable[[Line], bool]] = []
         self._cut_by: Line | None = None
         self._runs_main = True
+        self._stillborn = 0
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe()
         self._ending = False
@@ -196,6 +199,7 @@ class Supervisor:
                 return  # the rest is of a device that is dead by now
 
     def _order_up(self, _words: list[str]) -> None:
+        self._stillborn = -1  # this one lives
         if self._runs_main:
             self._console.is_up()
 
@@ -240,8 +244,19 @@ class Supervisor:
         if code == 0:
             self._restart("soft reset from the REPL", "soft", from_repl=True)
         else:
+            self._stillborn += 1
+            if self._stillborn >= _STILLBORN_MOST:
+                self._give_up(code)
             time.sleep(_CRASH_PAUSE_S)
             self._restart(f"the process ended with {code}", "unknown")
+
+    def _give_up(self, code: int) -> None:
+        self._kill(f"the process ended with {code}")
+        said = [line.text for line in self._log.lines() if not line.note and line.text][-1:]
+        text = (
+            f"MicroPython ended {self._stillborn} times before it ran a line, with {code}: {said}"
+        )
+        raise BenchError("NO_BOOT", text, EXIT_DEVICE)
 
     def _look_for_cut(self, line: Line) -> None:
         if not line.note and self._cut_by is None and any(seen(line) for seen in self._cut_lines):

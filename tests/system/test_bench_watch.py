@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,8 @@ def test_it_counts_what_is_sent_and_survives_junk(broker: Broker, device: Device
         device.say(protocol.ONLINE, b"\xff")
         device.status("Idle")
         watch.wait_status("Idle", 3)
-        assert watch.sent == [Sent(False, 0, 36), Sent(True, 4, 100)]
+        crcs = [binascii.crc32(bytes(size)) for size in (36, 100)]
+        assert watch.sent == [Sent(False, 0, 36, crcs[0]), Sent(True, 4, 100, crcs[1])]
         assert watch.statuses[0] == {"undecodable": "ff7b"}
 
 
