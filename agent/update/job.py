@@ -30,6 +30,7 @@ class Job:
         self._artifacts: "list[Artifact]" = []
         self._verified: "Verified | None" = None
         self._gate = Gate(parts.app)
+        self._memory_fails = 0  # steps in a row, in this state, that found no memory
         self._foreign = False  # on trial is an image that no job of ours named
 
     # --- transitions --------------------------------------------------------------------------
@@ -42,6 +43,7 @@ class Job:
     def _enter(self, state: str) -> None:
         self._p.log("update: {} -> {}".format(self.state, state))
         self.state, self._since_ms = state, self._now_ms
+        self._memory_fails = 0
         word = states.STATUS_OF[state]
         if word is not None:
             self._say(word)

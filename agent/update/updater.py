@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | memoryview
 
+MEMORY_FAILS_MAX = 20  # a second, at the session's pace
 RESTART_MS = 30_000  # a confirmed application that stopped: time to be reached by an operator
 
 
@@ -149,6 +150,9 @@ class Updater(Activation):
         except FlashError as err:
             self._flash_failed(err)
             busy = False
+        except MemoryError as err:
+            self._memory_failed(err)
+            busy = False
         self._watch_application()
         return busy
 
@@ -160,6 +164,16 @@ class Updater(Activation):
             self._abort(protocol.INSTALLATION_FAILED, err.code, err.detail)
         else:
             self.defects += 1
+
+    def _memory_failed(self, err: MemoryError) -> None:
+        """The application may have it for a moment; if it keeps it, the job ends, not the charger."""
+        self._p.log("memory: {}".format(err))
+        self.defects += 1
+        self._memory_fails += 1
+        if self._memory_fails >= MEMORY_FAILS_MAX and self._can(states.ABORT):
+            fetching = self.state in (states.SCANNING, states.DOWNLOADING, states.PAUSED)
+            word = protocol.DOWNLOAD_FAILED if fetching else protocol.INSTALLATION_FAILED
+            self._abort(word, "OUT_OF_MEMORY", "in state " + self.state)
 
     def _closed(self) -> bool:
         self._gate.close()  # again, should the application not have heard it

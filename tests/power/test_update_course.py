@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from agent import protocol, states
+from agent.manifest import Manifest
 from agent.update.journal import Journal
 from bootloader_verify import decision
 from bootloader_verify.counter import EpochCounter
 from bootloader_verify.errors import CHANGED, FLASH_READBACK, READ_FAILED, FlashError
+from bootloader_verify.ladder import Verified
 from bootloader_verify.slot import Slot, region
 from tests.power.flash_model import RamNor
 from tests.power.rig import (
@@ -536,3 +538,37 @@ def test_the_second_job_says_again_why_it_waits(flash: RamNor, world: World) -> 
         life.tick()
     last = world.statuses[-1]
     assert (last["request_id"], last["status"]) == (102, "InstallScheduled")
+
+
+def test_t21_no_memory_for_long_ends_the_job_and_not_the_charger(
+    flash: RamNor, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish(GOOD, 1)
+    life = Life(flash, world, "power")
+
+    def verify(_manifest: object) -> None:
+        raise MemoryError("memory allocation failed, allocating 1024 bytes")
+
+    monkeypatch.setattr(life.parts.installer, "verify", verify)
+    assert life.run() == ""
+    last = world.statuses[-1]
+    assert (last["status"], last["reason"]) == ("InstallationFailed", "OutOfMemory")
+    assert running(live(flash, world)) == "1.0.0"
+
+
+def test_t21_no_memory_for_a_moment_costs_nothing(
+    flash: RamNor, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish(GOOD, 1)
+    life = Life(flash, world, "power")
+    verify, left = life.parts.installer.verify, [3]
+
+    def sometimes(job: Manifest) -> Verified:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise MemoryError
+        return verify(job)
+
+    monkeypatch.setattr(life.parts.installer, "verify", sometimes)
+    life.run()
+    assert running(live(flash, world, "hard")) == "1.1.0"
