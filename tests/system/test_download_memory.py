@@ -24,7 +24,8 @@ MODULES = {
 # heap (on a board it is frozen into flash). Behind: the least that worked when this was written.
 # 122.5 KiB = 79 modules (bytecode, objects, names) + 9.7 buffers of the caller (receive, scratch,
 # artifact) + 9.4 the download + 24 for its time: inflating takes 5.4, of them 4 in one piece, which
-# the holes between the bytecode do not have. Too little memory shows as OUT_OF_MEMORY of a block, not as a crash.
+# the holes between the bytecode do not have. Too little memory shows as OUT_OF_MEMORY of a block,
+# not as a crash.
 DOWNLOAD_HEAP = 138 * 1024
 DOWNLOAD_HELD = 11 * 1024  # 9,632 bytes
 SMALL_HEAP = 84 * 1024  # what must be there at the same time is more
