@@ -271,6 +271,23 @@ def offered(world: World, payload: dict[str, Any], signer: TestSigner = ROLLOUT)
     world.offer = sealed(json.dumps(payload).encode(), payload["seq"], signer)
 
 
+def armed(flash: RamNor, world: World, data: bytes) -> None:
+    world.publish(data, 1)
+    Life(flash, world, "power").run()
+    assert Slot(flash, world.map, "b").state().armed
+
+
+def waiting(flash: RamNor, world: World, **policy: Any) -> Life:
+    """A life that has a verified image and a car that charges."""
+    world.publish(image("1.1.0"), 1, **policy)
+    life = Life(flash, world, "power")
+    life.app.answers["charging"] = True
+    life.run(until=lambda one: one.updater.state == states.WAITING and one.parts.reporter.idle)
+    for _ in range(20):
+        life.tick()
+    return life
+
+
 def fast_signatures(monkeypatch: Any) -> None:
     """Remember signatures that were verified before (see _verify)."""
     monkeypatch.setattr(p256, "verify", _verify)
