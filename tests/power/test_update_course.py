@@ -8,11 +8,13 @@ from __future__ import annotations
 import pytest
 
 from agent import protocol, states
+from agent.update.activation import LAST_WORD_MS
 from bootloader_verify import decision
 from bootloader_verify.counter import EpochCounter
 from bootloader_verify.slot import Slot, region
 from tests.power.flash_model import RamNor
 from tests.power.rig import (
+    TICK_MS,
     Life,
     World,
     armed,
@@ -103,6 +105,41 @@ def test_an_offer_that_comes_during_a_trial_is_taken_behind_it(flash: RamNor, wo
     assert trial.run() == "the new image is armed"
     assert world.words(101)[-1] == "Installed"
     assert running(live(flash, world, "hard")) == "1.3.0"
+
+
+def test_g08_a_car_that_comes_before_the_reset_is_not_cut_off(flash: RamNor, world: World) -> None:
+    world.publish(GOOD, 1)
+    life = Life(flash, world, "power")
+    life.run(until=lambda one: one.updater.state == states.REBOOTING)
+    life.app.answers["charging"] = True
+    for _ in range(100):
+        life.tick()
+    assert life.restarted == ""
+    assert (world.statuses[-1]["status"], world.statuses[-1]["reason"]) == (
+        "InstallScheduled",
+        "TxInProgress",
+    )
+    life.app.answers["charging"] = False
+    assert life.run() == "the new image is armed"
+
+
+def test_the_reset_waits_for_the_last_word_but_not_for_ever(flash: RamNor, world: World) -> None:
+    world.publish(GOOD, 1)
+    life = Life(flash, world, "power")
+    life.run(until=lambda one: one.updater.state == states.ARMING)
+    silent_ms = 0
+    while not life.restarted:  # nothing is acknowledged any more
+        world.now_ms += TICK_MS
+        silent_ms += TICK_MS
+        life.updater.poll(world.now_ms)
+    assert LAST_WORD_MS <= silent_ms <= LAST_WORD_MS + 5 * TICK_MS
+
+
+def test_a_job_that_replaces_a_waiting_one_gives_the_hold_back(flash: RamNor, world: World) -> None:
+    life = waiting(flash, world)
+    world.publish(image("1.3.0"), 2)
+    life.updater.on_message(protocol.OFFER, memoryview(world.offer))
+    assert life.app.held == [True, False]
 
 
 # --- lines and servers ------------------------------------------------------------------------

@@ -114,6 +114,18 @@ def test_start_forgets_everything():
     assert finish(one) == [1, 2, 3, 0]
 
 
+def test_start_looks_at_blocks_again_that_an_earlier_artifact_had_passed():
+    one = scanned("0" * 40)
+    for n in range(1, 30):
+        one.mark_done(n)
+    assert one.next_missing() == 30
+    one.hold_first()
+    one.start(6, 1)
+    for _ in range(6):
+        one.note_scan(False)
+    assert collected(one) == [(1, 5), (0, 1)]
+
+
 # --- what to ask for --------------------------------------------------------------------------------
 def test_block_0_comes_last():
     assert finish(scanned("00000")) == [1, 2, 3, 4, 0]
@@ -217,11 +229,86 @@ def test_wanted_and_in_flight_ranges():
     one = scanned("01101111")
     assert not one.any_wanted(0, 3) and one.any_wanted(0, 4) and one.any_wanted(3, 99)
     assert not one.any_wanted(4, 99)
+    assert scanned("10").any_wanted(1, 2) and not scanned("01").any_wanted(0, 2)
     one.ask(3)
     assert one.any_in_flight(3, 99) and one.any_in_flight(0, 4) and not one.any_in_flight(0, 3)
     assert not one.any_in_flight(4, 99)
     one.ask(0)
     assert one.any_in_flight(0, 1)
+
+
+# --- against plain sets -----------------------------------------------------------------------------
+class Plain:
+    """The same without bits and short cuts."""
+
+    def __init__(self, count, per_sector):
+        self.count, self.per_sector = count, per_sector
+        self.done, self.asked, self.passed = set(), set(), 0
+
+    def sector(self, block):
+        first = block - block % self.per_sector
+        return range(first, min(first + self.per_sector, self.count))
+
+    def scan(self, is_done):
+        if is_done:
+            self.done.add(self.passed)
+        self.passed += 1
+        mine = self.sector(self.passed - 1)
+        ends = self.per_sector > 1 and self.passed == mine[-1] + 1
+        if ends and [n for n in mine if n and n not in self.done]:
+            self.lose(mine[0])
+
+    def lose(self, block):
+        for n in self.sector(block):
+            self.done.discard(n)
+            self.asked.discard(n)
+
+    def open(self):
+        """Missing, not asked for, its sector scanned; 0 last."""
+        found = [n for n in range(1, self.count) if self.sector(n)[-1] < self.passed]
+        if self.passed == self.count:
+            found.append(0)
+        return [n for n in found if n not in self.done and n not in self.asked]
+
+
+def act(one, plain, dice):
+    """One call of both, chosen by `dice`."""
+    what, n = dice >> 8 & 7, (dice >> 12) % plain.count
+    if what < 4 and not one.scanned:
+        one.note_scan(bool(dice >> 11 & 1))
+        plain.scan(bool(dice >> 11 & 1))
+    elif what == 4 and one.is_open(n):
+        one.mark_done(n)
+        plain.done.add(n)
+        plain.asked.discard(n)
+    elif what == 5 and one.is_open(n):
+        one.ask(n)
+        plain.asked.add(n)
+    elif what == 6:
+        one.unask(n)
+        plain.asked.discard(n)
+    elif what == 7 and not dice & 0x18000000:
+        one.unask_all()
+        plain.asked.clear()
+    elif what == 7 and plain.sector(n)[-1] < plain.passed:
+        one.lose_sector(n)
+        plain.lose(n)
+
+
+def test_plain_sets_say_the_same():
+    for seed in range(10):
+        for count, per_sector in ((1, 1), (2, 1), (23, 1), (40, 1), (5, 16), (37, 4), (64, 16)):
+            one, plain, dice = Blocks(count), Plain(count, per_sector), seed
+            one.start(count, per_sector)
+            for _ in range(6 * count):
+                dice = (dice * 1103515245 + 12345) & 0x7FFFFFFF
+                act(one, plain, dice)
+                wanted = plain.open()
+                assert one.next_missing() == (wanted[0] if wanted else None)
+                assert (one.done_count, one.in_flight) == (len(plain.done), len(plain.asked))
+                assert shown(one) == "".join(["01"[n in plain.done] for n in range(count)])
+            ranges = collected(one, count, count)
+            assert [n for first, some in ranges for n in range(first, first + some)] == wanted
 
 
 # --- fails ------------------------------------------------------------------------------------------

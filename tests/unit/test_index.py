@@ -13,17 +13,18 @@ PAGE = protocol.PAGE_ENTRIES
 class Bench:
     """An index of `count` blocks, with `done` of them found by a scan of the first `looked`."""
 
-    def __init__(self, count, looked=0, done=()):
+    def __init__(self, count, looked=0, done=(), per_sector=1):
         self.made = Made(noise(count * 16), 16)
         self.pages = self.made.pages()
         self.index = Index()
         self.blocks = Blocks(count)
+        self.per_sector = per_sector
         self.start()
         self.look(looked, done)
 
     def start(self):
         self.index.start(self.made.described())
-        self.blocks.start(len(self.made.blocks), 1)
+        self.blocks.start(len(self.made.blocks), self.per_sector)
 
     def look(self, until, done=()):
         while self.blocks.scan_next < until:
@@ -71,6 +72,17 @@ def test_the_page_behind_the_scan_is_fetched_ahead_and_no_third():
     assert bench.next() is None
 
 
+def test_no_page_is_asked_for_behind_the_last_one():
+    """At the very end of a page too: nobody could send it, and the download would wait for ever."""
+    for count in (1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE):
+        bench = Bench(count)
+        for number in range(protocol.page_count(count)):
+            assert bench.fetch() == number
+        assert bench.next() is None, count
+        bench.look(count)
+        assert bench.next() is None, count
+
+
 def test_a_page_that_is_spent_makes_room():
     bench = Bench(PAGE * 3)
     bench.fetch()
@@ -111,6 +123,32 @@ def test_a_missing_block_s_page_is_the_most_urgent():
     bench = Bench(PAGE * 4)
     bench.look(PAGE * 4, [n for n in range(PAGE * 4) if n != 3 * PAGE + 1])
     assert bench.next() == 3
+    assert bench.next() is None and bench.index.awaits(3)
+
+
+def test_a_lost_block_gets_its_page_back_whatever_the_others_are_good_for():
+    bench = Bench(PAGE * 4)
+    bench.fetch()
+    bench.fetch()
+    bench.look(PAGE, range(1, PAGE))
+    assert bench.fetch() == 2
+    bench.look(3 * PAGE)
+    bench.blocks.lose_sector(5)
+    assert not bench.index.has(5)
+    assert bench.fetch() == 0 and bench.index.has(5)
+    assert bench.next() is None
+
+
+def test_a_sector_of_many_pages_is_scanned_to_its_end():
+    """Nothing of it is open before, so the pages behind it wait for no block."""
+    bench = Bench(PAGE * 5, per_sector=4 * PAGE)
+    bench.fetch()
+    bench.fetch()
+    for number in (2, 3):
+        bench.look(number * PAGE)
+        assert bench.fetch() == number
+    bench.look(4 * PAGE)
+    assert bench.fetch() == 0  # the sector is open now, its first block is missing
 
 
 def test_not_even_the_most_urgent_page_takes_the_place_of_one_in_flight():
@@ -157,6 +195,17 @@ def test_a_page_that_is_damaged_is_asked_for_again():
         assert bench.take(1, payload, crc) == code, code
         assert not bench.index.has(PAGE) and not bench.index.awaits(1)
     assert bench.fetch() == 1 and bench.index.has(PAGE)
+
+
+def test_a_page_of_another_size_is_none_even_if_its_hash_is_signed():
+    """A publisher's mistake: entries of an older page would stand behind it, or it would not fit."""
+    for page in (b"\1" * 36, b"\1" * (protocol.PAGE_BYTES_MAX + 36)):
+        bench = Bench(PAGE)
+        bench.pages[0] = page
+        bench.made.pages = lambda bench=bench: bench.pages
+        bench.start()
+        assert bench.next() == 0
+        assert bench.take(0) == "BAD_HASH" and not bench.index.has(1)
 
 
 def test_a_page_that_was_not_asked_for_is_not_taken():

@@ -188,6 +188,17 @@ def test_first_and_trailer():
         assert slot.flash.image()[gone:limit] == b"\x5a" * (limit - gone)
 
 
+def test_one_programmed_byte_is_enough_for_a_first_block():
+    """A cut may leave any part of its write."""
+    for at in (0, 1, 511, 512, BLOCK - 1):
+        slot = Slot(unit=1)
+        slot.flash.program(at, b"\x5a")
+        assert not slot.writer.first_is_blank(), at
+    slot.flash.erase(0, 1024)
+    slot.flash.program(BLOCK, b"\x5a")
+    assert slot.writer.first_is_blank()
+
+
 def test_after_erase_first_the_sector_is_fresh():
     slot = Slot(sector=4096)
     slot.writer.erase_first()
