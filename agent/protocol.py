@@ -372,7 +372,9 @@ def pack_cmd(cmd: str, request_id: int = 0) -> bytes:
 def parse_cmd(payload: "bytes | bytearray | memoryview") -> "tuple[str, int]":
     """(cmd, request_id); ProtocolError BAD_MESSAGE."""
     found = parse_object(payload, CMD_BYTES_MAX)
-    cmd, request_id = found.get("cmd"), found.get("request_id")
+    if set(found) != {"v", "cmd", "request_id"} or found["v"] != VERSION:
+        raise ProtocolError("BAD_MESSAGE", "fields of a command")
+    cmd, request_id = found["cmd"], found["request_id"]
     if cmd not in (CMD_CANCEL, CMD_STATUS) or type(request_id) is not int:
         raise ProtocolError("BAD_MESSAGE", "unknown command")
     return cmd, request_id

@@ -64,6 +64,7 @@ class Download:
     def new_job(self) -> None:
         """Another manifest: counters and failures begin at 0."""
         self._fails.reset()
+        self._stall_now_ms = self._stall_ms
         self.bytes_fetched = self.dropped = self.damaged = self.stalls = 0
 
     def start(self, artifact: "Artifact", image_size: int, nonce: int) -> None:

@@ -172,6 +172,12 @@ def test_commands():
     assert protocol.parse_cmd(protocol.pack_cmd("status")) == ("status", 0)
     for bad in (b'{"cmd":"reboot","request_id":1}', b'{"cmd":"cancel","request_id":"1"}'):
         raises(protocol.ProtocolError, "BAD_MESSAGE", protocol.parse_cmd, bad)
+    for text in (
+        b'{"v":2,"cmd":"cancel","request_id":7}',
+        b'{"cmd":"cancel","request_id":7}',
+        b'{"v":1,"cmd":"cancel","request_id":7,"more":1}',
+    ):
+        raises(protocol.ProtocolError, "BAD_MESSAGE", protocol.parse_cmd, text)
 
 
 def test_reasons_fit_ocpp():
