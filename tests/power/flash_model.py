@@ -10,6 +10,7 @@ each sector is an operation of its own, as in the file port.
 """
 
 from bootloader_verify.errors import FLASH_ALIGN, FLASH_RANGE, FLASH_REWRITE, FlashError
+from hil.virtual.device.virtual_cut import mix
 
 PROGRAM, ERASE = "program", "erase"
 EVERY_PREFIX_BYTES = 64  # writes up to here are torn at every byte, longer ones at 16 lengths
@@ -140,35 +141,6 @@ class RamNor:
     def _random(self):
         self._noise = (self._noise * 1103515245 + 12345) & 0x7FFFFFFF
         return self._noise >> 16
-
-
-def mix(old, wanted, torn):
-    """What an operation that was torn so leaves behind."""
-    how, _, number = torn.partition("-")
-    size = len(wanted)
-    part = min(int(number), size) if number else 0
-    if how == "after":
-        return wanted
-    if how == "prefix":
-        return wanted[:part] + old[part:]
-    if how == "suffix":
-        return old[: size - part] + wanted[size - part :]
-    if how == "mask":
-        return _masked(old, wanted, int(number))
-    return old
-
-
-def _masked(old, wanted, seed):
-    """Each bit as it was or as it should be; the same xorshift as on the bench's board."""
-    state = (seed * 2654435761 + 1) & 0xFFFFFFFF
-    mixed = bytearray(len(old))
-    for i in range(len(old)):
-        state ^= (state << 13) & 0xFFFFFFFF
-        state ^= state >> 17
-        state ^= (state << 5) & 0xFFFFFFFF
-        mask = (state >> 11) & 0xFF
-        mixed[i] = (old[i] & ~mask & 0xFF) | (wanted[i] & mask)
-    return bytes(mixed)
 
 
 def cuts(trace, unstable=True):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bootloader_verify.errors import FlashError
 from bootloader_verify.ports.unix import NorFile
-from hil.virtual.device import virtual_cut
-from tests.power.flash_model import PowerCut, RamNor, cuts, mix
+from hil.virtual.device.virtual_cut import mix
+from tests.power.flash_model import MASKS, PowerCut, RamNor, cuts
 
 SIZE, SECTOR = 1024, 256
 Step = tuple[str, int, int]
@@ -59,13 +59,22 @@ def test_both_flashes_answer_alike(unit: int, tmp_path: Path) -> None:
 
 
 @given(st.binary(min_size=1, max_size=40), st.integers(0, 60), st.data())
-def test_torn_words_mean_what_they_mean_on_the_bench(
-    old: bytes, number: int, data: st.DataObject
-) -> None:
-    wanted = data.draw(st.binary(min_size=len(old), max_size=len(old)))
-    words = ("before", "after", f"prefix-{number}", f"suffix-{number}", f"mask-{number}")
-    for torn in words:
-        assert mix(old, wanted, torn) == virtual_cut._mix(old, wanted, torn)
+def test_the_words_of_a_torn_operation(old: bytes, number: int, data: st.DataObject) -> None:
+    size = len(old)
+    wanted = data.draw(st.binary(min_size=size, max_size=size))
+    part = min(number, size)
+    assert mix(old, wanted, "before") == old and mix(old, wanted, "after") == wanted
+    assert mix(old, wanted, f"prefix-{number}") == wanted[:part] + old[part:]
+    assert mix(old, wanted, f"suffix-{number}") == old[: size - part] + wanted[size - part :]
+    masked = mix(old, wanted, f"mask-{number}")
+    assert masked == mix(old, wanted, f"mask-{number}")
+    for before, after, torn in zip(old, wanted, masked, strict=True):
+        assert (torn ^ before) & ~(before ^ after) == 0  # only bits that change may be torn
+
+
+def test_masks_of_different_seeds_tear_differently() -> None:
+    torn = {mix(b"\xff" * 32, bytes(32), f"mask-{seed}") for seed in range(MASKS)}
+    assert len(torn) == MASKS
 
 
 def test_a_cut_leaves_its_part_and_the_power_stays_off() -> None:

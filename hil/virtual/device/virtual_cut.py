@@ -59,10 +59,11 @@ def _tear(offset: int, wanted: bytes, torn: str) -> None:
         f.seek(offset)
         old = f.read(len(wanted))
         f.seek(offset)
-        f.write(_mix(old, wanted, torn))
+        f.write(mix(old, wanted, torn))
 
 
-def _mix(old: bytes, wanted: bytes, torn: str) -> bytes:
+def mix(old: bytes, wanted: bytes, torn: str) -> bytes:
+    """What an operation that was torn so leaves behind; the words are those of hil/virtual/cut.py."""
     how, _, number = torn.partition("-")
     size = len(wanted)
     part = min(int(number), size) if number else 0
