@@ -24,6 +24,7 @@ ROLLBACK = "ROLLBACK"
 EPOCH_JUMP = "EPOCH_JUMP"
 DEPENDENCY = "DEPENDENCY"  # needs a newer agent or boot verifier
 BAD_KEYSET = "BAD_KEYSET"
+KEYSET_CHAIN = "KEYSET_CHAIN"  # not the next keyset, or not signed by this one and by itself
 # Storage.
 READ_FAILED = "READ_FAILED"
 CHANGED = "CHANGED"  # other bytes on the second read
@@ -31,8 +32,11 @@ FLASH_RANGE = "FLASH_RANGE"
 FLASH_ALIGN = "FLASH_ALIGN"
 FLASH_REWRITE = "FLASH_REWRITE"  # a write unit that is not erased
 FLASH_READBACK = "FLASH_READBACK"
+FLASH_FAILED = "FLASH_FAILED"  # the chip said no
+FLASH_UNSUPPORTED = "FLASH_UNSUPPORTED"  # this base firmware cannot do what the port needs
 RECORD_TOO_LARGE = "RECORD_TOO_LARGE"
 NOT_ARMED = "NOT_ARMED"  # a confirmation for what is no trial
+BASE_REFUSED = "BASE_REFUSED"  # no base firmware for this chip
 
 
 class CodedError(Exception):
