@@ -47,7 +47,10 @@ _U32 = 0xFFFFFFFF
 
 
 class Key:
-    """One trusted key. `device_class` is "all" or the hex of the class id that it may sign for."""
+    """One trusted key. `device_class` is "all" or the hex of the class id that it may sign for.
+
+    table: a P-256 key's multiples (p256_comb.py) where the base firmware has them, else None.
+    """
 
     def __init__(self, key_id: bytes, alg: str, role: str, device_class: str, raw: bytes) -> None:
         self.id = key_id
@@ -56,6 +59,7 @@ class Key:
         self.device_class = device_class
         self.raw = raw  # x‖y, or the modulus
         self.signature_tlv = _ALGORITHMS[alg][0]
+        self.table: "Optional[bytes]" = None
 
 
 class Keyset:

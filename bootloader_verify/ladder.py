@@ -201,7 +201,7 @@ def _rung_7_signatures(tlvs: "Tlvs", keyset: "Keyset", expect: Expect) -> None:
 
 def _signature_ok(key: "Key", digest: bytes, signature: bytes) -> bool:
     if key.alg == ECDSA_P256:
-        return p256.verify(key.raw, digest, signature)
+        return p256.verify(key.raw, digest, signature, key.table)
     return rsa_pss.verify(key.raw, RSA_EXPONENT, digest, signature)
 
 

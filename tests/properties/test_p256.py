@@ -8,8 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bootloader_verify import p256
-from bootloader_verify.p256 import N
+from bootloader_verify import p256, p256_comb, p256_curve
+from bootloader_verify.p256_base import TABLE as BASE_TABLE
+from bootloader_verify.p256_curve import N, P
+from host_tools import p256_table
+from tests.vectors import make_base_table
 
 CURVE = ec.SECP256R1()
 HASHED = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
@@ -88,16 +91,54 @@ def test_sums_that_fall_on_infinity_or_double(d: int, r: int, s: int, data: st.D
     assert p256.verify(raw(public), digest, signature) == openssl(public, digest, signature)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, N - 1), st.integers(0, N - 1), SCALARS)
-def test_sum_of_products(u1: int, u2: int, d: int) -> None:
+@example(5, 5, 1)
+@example(5, 5, N - 1)
+def test_sum_of_products_with_and_without_a_table(u1: int, u2: int, d: int) -> None:
     numbers = ec.derive_private_key(d, CURVE).public_key().public_numbers()
-    x, y, z = p256._sum_of_products(u1, u2, (numbers.x, numbers.y))
     total = (u1 + u2 * d) % N
-    assert (z == 0) == (total == 0)
-    if z:
-        want = ec.derive_private_key(total, CURVE).public_key().public_numbers()
-        assert p256._affine(x, y, p256._inverse(z, p256.P)) == (want.x, want.y)
+    table = p256_table.make(raw(ec.derive_private_key(d, CURVE).public_key()))
+    for point in (
+        p256._sum_of_products(u1, u2, (numbers.x, numbers.y)),
+        p256_comb.sum_of_products(u1, u2, table),
+    ):
+        assert (point[2] == 0) == (total == 0)
+        if total:
+            want = ec.derive_private_key(total, CURVE).public_key().public_numbers()
+            found = p256_curve.affine(point, p256_curve.inverse(point[2], P))
+            assert found == (want.x, want.y)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCALARS, DIGESTS, st.integers(0, 511))
+def test_a_table_changes_no_answer(d: int, digest: bytes, bit: int) -> None:
+    private = ec.derive_private_key(d, CURVE)
+    key = raw(private.public_key())
+    signature = private.sign(digest, HASHED)
+    table = p256_table.make(key)
+    assert len(table) == p256.TABLE_BYTES
+    # With the right table the fast way alone says yes.
+    r, s = utils.decode_dss_signature(signature)
+    w = pow(s, -1, N)
+    point = p256_comb.sum_of_products(int.from_bytes(digest, "big") * w % N, r * w % N, table)
+    assert p256._x_is(point, r)
+    assert p256.verify(key, digest, signature, table) is True
+    wrong = (int.from_bytes(digest, "big") ^ 1 << bit % 256).to_bytes(32, "big")
+    assert p256.verify(key, wrong, signature, table) == p256.verify(key, wrong, signature)
+
+
+def test_the_frozen_table_is_the_base_points() -> None:
+    assert raw(ec.derive_private_key(1, CURVE).public_key()) == b"".join(
+        value.to_bytes(32, "big") for value in p256_table.G
+    )
+    assert p256_table.make(raw(ec.derive_private_key(1, CURVE).public_key())) == BASE_TABLE
+    assert make_base_table.TARGET.read_text() == make_base_table.source()
+
+
+@given(st.integers(0, N - 1), st.sampled_from([N, P]))
+def test_inverse(a: int, modulus: int) -> None:
+    assert p256_curve.inverse(a, modulus) == (pow(a, -1, modulus) if a else 0)
 
 
 @given(st.integers(0, N - 1))

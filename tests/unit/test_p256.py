@@ -2,8 +2,9 @@
 
 import hashlib
 
-from bootloader_verify import p256
-from bootloader_verify.p256 import N, P
+from bootloader_verify import p256, p256_comb, p256_curve
+from bootloader_verify.p256_base import TABLE as G_TABLE
+from bootloader_verify.p256_curve import N, P
 
 # RFC 6979, A.2.5
 KEY = bytes.fromhex(
@@ -32,7 +33,10 @@ NIST = (
     0xBF96B99AA49C705C910BE33142017C642FF540C76349B9DAB72F981FD9347F4F,
     0x17C55095819089C2E03B9CD415ABDF12444E323075D98F31920B9E0F57EC871C,
 )
-G = p256._G_TABLE[0]
+G = (
+    0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+    0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+)
 D = hashlib.sha256(b"sample").digest()
 
 
@@ -57,20 +61,28 @@ def raw_point(x, y):
 
 def affine(point):
     """(x, y) of a Jacobian point, None for infinity."""
-    x, y, z = point
-    if z == 0:
-        return None
-    return p256._affine(x, y, p256._inverse(z, P))
+    return p256_curve.affine(point, p256_curve.inverse(point[2], P)) if point[2] else None
 
 
-def times(k):
-    return affine(p256._sum_of_products(k, 0, G))
+def times(k, q=G):
+    return affine(p256._sum_of_products(0, k % N, q))
+
+
+def table_of(q):
+    """The table of q, entry by entry: 2^215·q and every choice of signs below it."""
+    made = b""
+    for i in range(32):
+        k = 1 << 215
+        for row in range(5):
+            k += (1 if i >> row & 1 else -1) << 43 * row
+        made += raw_point(*times(k, q))
+    return made
 
 
 def signed(d, k, digest):
     """Textbook ECDSA: a key and a signature made with private scalar d and nonce k."""
     r = times(k)[0] % N
-    s = (int.from_bytes(digest, "big") + r * d) * p256._inverse(k, N) % N
+    s = (int.from_bytes(digest, "big") + r * d) * p256_curve.inverse(k, N) % N
     return raw_point(*times(d)), r, s
 
 
@@ -92,10 +104,57 @@ def test_t18_both_twins_verify():
 
 
 def test_table_of_the_generator():
-    for i in range(4):
-        assert p256._G_TABLE[i] == times(2 * i + 1)
+    assert table_of(G) == G_TABLE
     assert p256._point(raw_point(*G)) == G
     assert affine(p256._sum_of_products(N - 1, 0, G)) == (G[0], P - G[1])
+
+
+# --- the key's table --------------------------------------------------------------------------------
+def test_the_same_answers_with_the_keys_table():
+    table = table_of(p256._point(KEY))
+    good = der(*SAMPLE)
+    assert p256.verify(KEY, D, good, table) is True
+    assert p256.verify(KEY, D, der(SAMPLE[0], N - SAMPLE[1]), table) is True
+    assert p256.verify(KEY, hashlib.sha256(b"test").digest(), good, table) is False
+    assert p256.verify(NIST_KEY, D, good) is False
+    q = p256._point(KEY)
+    for u1, u2 in ((0, 1), (1, 0), (1, 1), (2, 3), (N - 1, N - 1), (N // 3, N // 5)):
+        want = affine(p256._sum_of_products(u1, u2, q))
+        assert affine(p256_comb.sum_of_products(u1, u2, table)) == want
+
+
+def test_a_damaged_table_costs_time_and_nothing_else():
+    table = table_of(p256._point(KEY))
+    good, other = der(*SAMPLE), der(SAMPLE[0], SAMPLE[1] - 1)
+    for broken in (bytes(2048), b"\xff" * 2048, G_TABLE, table[64:] + table[:64]):
+        assert p256.verify(KEY, D, good, broken) is True
+        assert p256.verify(KEY, D, other, broken) is False
+
+
+def test_columns_in_which_both_points_are_the_same_or_opposite():
+    """With G's own table, and with that of -G, the sum of a column may be a doubling or infinity."""
+    minus = b""
+    for i in range(0, 2048, 64):
+        x, y = p256_comb.entry(G_TABLE[i : i + 64], 0)
+        minus += raw_point(x, P - y)
+    for k in (1, 2, 7, 12345, N - 1, N // 2):
+        assert affine(p256_comb.sum_of_products(k, k, G_TABLE)) == times(2 * k)
+        assert affine(p256_comb.sum_of_products(k, k, minus)) is None
+        assert affine(p256_comb.sum_of_products(k, N - k, G_TABLE)) is None
+        assert affine(p256_comb.sum_of_products(k, k + 1, minus)) == (G[0], P - G[1])
+
+
+def test_columns_are_the_number():
+    for k in (0, 1, 2, 3, N - 1, N - 2, N // 2, 2**255, 0x123456789ABCDEF << 180):
+        total = 0
+        found = p256_comb.columns(k)
+        for j in range(43):
+            sign = -1 if found[j] & 0x80 else 1
+            value = 1 << 215
+            for row in range(5):
+                value += (1 if found[j] >> row & 1 else -1) << 43 * row
+            total += sign * value << j
+        assert total % N == k
 
 
 # --- edges of the arithmetic ------------------------------------------------------------------------
@@ -134,13 +193,13 @@ def test_x_of_the_sum_may_lie_above_n():
     """R.x >= N: r is R.x - N. The key is worked out backwards from such an R."""
     x = N
     while True:
-        y2 = (x * (x * x - 3) + p256.B) % P
+        y2 = (x * (x * x - 3) + p256_curve.B) % P
         y = pow(y2, (P + 1) // 4, P)
         if y * y % P == y2:
             break
         x += 1
     r, s, e = x - N, 5, int.from_bytes(D, "big")
-    inverse = p256._inverse(r, N)
+    inverse = p256_curve.inverse(r, N)
     q = affine(p256._sum_of_products((-e * inverse) % N, s * inverse % N, (x, y)))
     assert p256.verify(raw_point(*q), D, der(r, s)) is True
     assert p256.verify(raw_point(*q), D, der(r + 1, s)) is False
@@ -167,7 +226,7 @@ def test_a_coordinate_is_not_reduced():
     """x and x + P are the same residue; only one spelling is a key."""
     x = 0
     while True:
-        y2 = (x * (x * x - 3) + p256.B) % P
+        y2 = (x * (x * x - 3) + p256_curve.B) % P
         y = pow(y2, (P + 1) // 4, P)
         if y * y % P == y2:
             break

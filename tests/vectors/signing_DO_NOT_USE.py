@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
-from bootloader_verify import p256
+from bootloader_verify import p256_curve
 
 RSA_PEM = Path(__file__).parent / "release_rsa-DO_NOT_USE.pem"
 RSA_BYTES = 384
@@ -24,7 +24,9 @@ _PREHASHED = ec.ECDSA(utils.Prehashed(hashes.SHA256()), deterministic_signing=Tr
 @cache
 def private_key(name: str) -> ec.EllipticCurvePrivateKey:
     seed = hashlib.sha256(b"chargeflash DO_NOT_USE " + name.encode()).digest()
-    return ec.derive_private_key(int.from_bytes(seed, "big") % (p256.N - 1) + 1, ec.SECP256R1())
+    return ec.derive_private_key(
+        int.from_bytes(seed, "big") % (p256_curve.N - 1) + 1, ec.SECP256R1()
+    )
 
 
 @cache
