@@ -101,13 +101,25 @@ def parse(payload: "bytes | bytearray | memoryview") -> Keyset:
     except (ValueError, UnicodeError, RuntimeError):  # RuntimeError: nested too deep
         raise _bad("not JSON")
     _exactly(fields, _FIELDS, "keyset")
-    return Keyset(
+    found = Keyset(
         _number(fields["version"], 1, "version"),
         _keys(fields["keys"]),
         _thresholds(fields["thresholds"]),
         _revoked(fields["revoked"]),
         _min_epochs(fields["min_epoch"]),
     )
+    for role in ROLES:
+        _check_reachable(found, role)
+    return found
+
+
+def _check_reachable(found: Keyset, role: str) -> None:
+    """A threshold that no keys of the role can meet would lock a device for ever."""
+    keys = [one for one in found.keys.values() if one.role == role and one.id not in found.revoked]
+    if len(keys) < found.threshold(role):
+        raise _bad(
+            "{} keys for a threshold of {}: {}".format(len(keys), found.threshold(role), role)
+        )
 
 
 def _keys(listed: "Any") -> "dict[bytes, Key]":

@@ -58,7 +58,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-GOOD = keyset_fields(["root_1", "release_1", "release_rsa"])
+GOOD = keyset_fields(["root_1", "root_2", "release_1", "release_rsa", "rollout_1"])
+assert keyset.parse(keyset_json(GOOD))
 PLACES = places(GOOD)
 
 

@@ -95,6 +95,31 @@ def keyset_fields(names=None):
     }
 
 
+def keyset_text(version, names=None, revoked=(), root_threshold=2):
+    """Such a keyset as JSON that is the same on both Pythons (MicroPython's dicts have no order)."""
+    keys = [
+        '{{"id":"{}","alg":"{}","role":"{}","class":"all","key":"{}"}}'.format(
+            hash_of(name).hex(), KEYS[name][0], KEYS[name][1], raw(name).hex()
+        )
+        for name in names or KNOWN
+    ]
+    return (
+        '{{"version":{},"keys":[{}],"thresholds":{{"root":{},"release":1,"rollout":1}},'
+        '"revoked":[{}],"min_epoch":{{}}}}'
+    ).format(
+        version,
+        ",".join(keys),
+        root_threshold,
+        ",".join(['"{}"'.format(hash_of(name).hex()) for name in revoked]),
+    )
+
+
+def keyset_container(version, signers, names=None, revoked=(), root_threshold=2):
+    """A signed keyset: kind 3."""
+    text = keyset_text(version, names, revoked, root_threshold)
+    return other(container.KIND_KEYSET, signers, text.encode())
+
+
 def keyset_json(fields=None):
     return json.dumps(fields or keyset_fields()).encode()
 

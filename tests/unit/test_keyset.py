@@ -21,7 +21,9 @@ def refused_with(**changes):
 
 
 def refused_key(**changes):
-    fields = keyset_fields(["release_1"])
+    """Of two RELEASE keys the first is bent: the thresholds are met without it."""
+    fields = keyset_fields()
+    assert fields["keys"][0]["id"] == hash_of("release_1").hex()
     fields["keys"][0].update(changes)
     refused(keyset_json(fields))
 
@@ -97,7 +99,7 @@ def test_missing_and_unknown_fields():
         refused(keyset_json(fields))
     refused_with(more=1)
     for name in keyset_fields()["keys"][0]:
-        fields = keyset_fields(["release_1"])
+        fields = keyset_fields()
         del fields["keys"][0][name]
         refused(keyset_json(fields))
     refused_key(more=1)
@@ -144,10 +146,17 @@ def test_thresholds():
         del less[name]
         refused_with(thresholds=less)
     refused_with(thresholds=[1, 1, 1])
+    for unmet in ({"root": 4}, {"release": 4}, {"rollout": 2}):  # three, three and one key
+        refused_with(thresholds=dict(good, **unmet))
+    refused_with(revoked=[hash_of("rollout_1").hex()])
+    refused_with(revoked=[hash_of("root_1").hex(), hash_of("root_2").hex()])
     refused_with(thresholds={"root": 1, "release": 1, "rollout": 1, "ticket": 1})
 
 
 def test_revoked_and_min_epoch():
+    fine = keyset_fields()
+    fine["revoked"] = [hash_of("root_1").hex(), hash_of("release_1").hex()]
+    assert len(keyset.parse(keyset_json(fine)).revoked) == 2
     for wrong in (None, {}, "", [1], ["00" * 31], ["G0" * 32], [None], ["00" * 32] * 33):
         refused_with(revoked=wrong)
     for wrong in (None, [], 1, {"x": 1}, {"00" * 16: -1}, {"00" * 16: 2**32}, {"00" * 16: True}):
