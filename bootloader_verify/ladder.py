@@ -4,7 +4,8 @@
     6 keys       7 signatures 8 claims     9 erased    10 recheck (right before the mount or jump)
 
 Header and TLV areas are read once, into RAM; the payload is read in steps of one small buffer, so
-memory does not grow with the image. SPEC.md documents every argument and code.
+memory does not grow with the image. `climb` pauses between pieces, for a device that has other work
+to do meanwhile. SPEC.md documents every argument and code.
 """
 
 import hashlib
@@ -36,14 +37,16 @@ from bootloader_verify.keyset import ALL_CLASSES, ECDSA_P256, RELEASE, ROLLOUT, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, Generator, Optional
 
     from bootloader_verify.container import Header, Read, Tlvs
     from bootloader_verify.keyset import Key, Keyset
 
     Version = tuple[int, ...]
+    Climb = Generator[None, None, "Verified"]
 
 BUFFER_BYTES = 1024
+PIECE_BYTES = 16 * BUFFER_BYTES  # of the payload, between two pauses of `climb`
 ROLE_OF_KIND = {
     container.KIND_IMAGE: RELEASE,
     container.KIND_MANIFEST: ROLLOUT,
@@ -108,22 +111,42 @@ def check(read: "Read", size: int, keyset: "Keyset", expect: Expect) -> Verified
 
     `size` is the room of the container: a file's length, or a slot without its trailer.
     """
+    return finish(climb(read, size, keyset, expect))
+
+
+def climb(read: "Read", size: int, keyset: "Keyset", expect: Expect) -> "Climb":
+    """`check`, a piece at a time: PIECE_BYTES of the payload, or all signatures, between two yields.
+
+    A generator that returns the Verified. One that raised is used up: begin with a new one.
+    """
     head, header = _rung_1_magic(read, size)
     _rung_2_bounds(header, size)
     tlvs = _rungs_3_4_walk(read, header, size)
-    _rung_5_digest(read, head, header, tlvs)
+    yield from _rung_5_digest(read, head, header, tlvs)
     _rung_6_keys(header, tlvs, keyset, expect)
     _rung_7_signatures(tlvs, keyset, expect)
+    yield
     verified = _rung_8_claims(header, tlvs, keyset, expect)
     _rung_9_erased(read, tlvs.end, size, expect.erased)
     return verified
+
+
+def finish(steps: "Climb") -> Verified:
+    """Run a climb to its end, without pauses."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            verified: Verified = end.value
+            return verified
 
 
 def recheck(read: "Read", verified: Verified) -> None:
     """Rung 10: the bytes that are about to run still have the digest that was verified."""
     end = verified.header.tlv_offset + verified.header.protect_tlv_size
     hasher = hashlib.sha256()
-    _hash(hasher, read, 0, end)
+    for _ in _hash(hasher, read, 0, end):
+        pass
     if hasher.digest() != verified.digest:
         raise VerifyError(CHANGED, "the image is not the one that was verified")
 
@@ -144,10 +167,12 @@ def _rungs_3_4_walk(read: "Read", header: "Header", size: int) -> "Tlvs":
     return container.walk(read, header, size)
 
 
-def _rung_5_digest(read: "Read", head: bytearray, header: "Header", tlvs: "Tlvs") -> None:
+def _rung_5_digest(
+    read: "Read", head: bytearray, header: "Header", tlvs: "Tlvs"
+) -> "Generator[None, None, None]":
     """Over the header and TLVs that were parsed, not over a second reading of them."""
     hasher = hashlib.sha256(head)
-    _hash(hasher, read, len(head), header.tlv_offset)
+    yield from _hash(hasher, read, len(head), header.tlv_offset)
     hasher.update(tlvs.raw)
     if hasher.digest() != tlvs.sha256:
         raise VerifyError(BAD_HASH, "the bytes are not those that were signed")
@@ -277,13 +302,18 @@ def check_erased(read: "Read", start: int, size: int, erased: int) -> None:
         raise VerifyError(NOT_ERASED, "between {} and {}".format(start, size))
 
 
-def _hash(hasher: "Any", read: "Read", start: int, end: int) -> None:
+def _hash(hasher: "Any", read: "Read", start: int, end: int) -> "Generator[None, None, None]":
+    """A yield behind every PIECE_BYTES."""
     buf = memoryview(bytearray(BUFFER_BYTES))
+    pause = start + PIECE_BYTES
     while start < end:
         part = buf[: min(BUFFER_BYTES, end - start)]
         read(start, part)
         hasher.update(part)
         start += len(part)
+        if start >= pause:
+            pause = start + PIECE_BYTES
+            yield
 
 
 def short(key_id: bytes) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from bootloader_verify.flash import Flash
     from bootloader_verify.keyset import Keyset
-    from bootloader_verify.ladder import Verified
+    from bootloader_verify.ladder import Climb, Verified
     from bootloader_verify.trailer import TrailerState
 
 NAMES = ("a", "b")
@@ -43,7 +43,17 @@ class Slot:
         min_epoch: int,
         max_epoch: "Optional[int]",
     ) -> "Verified":
-        """Climb the ladder over all of the slot but its trailer, or VerifyError.
+        """Climb the ladder over all of the slot but its trailer, or VerifyError."""
+        return ladder.finish(self.climb(keyset, agent_version, min_epoch, max_epoch))
+
+    def climb(
+        self,
+        keyset: "Keyset",
+        agent_version: "tuple[int, ...]",
+        min_epoch: int,
+        max_epoch: "Optional[int]",
+    ) -> "Climb":
+        """`verify`, a piece at a time (see ladder.climb).
 
         An image ends before the trailer's first sector; what that sector holds before the trailer's
         own fields must be erased too (THREATS 54).
@@ -60,6 +70,6 @@ class Slot:
             erased=self.region.erased,
         )
         read, limit = self.region.read, self.layout.image_limit
-        verified = ladder.check(read, limit, keyset, expect)
+        verified = yield from ladder.climb(read, limit, keyset, expect)
         ladder.check_erased(read, limit, self.layout.install, self.region.erased)
         return verified

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.manifest import Manifest
     from bootloader_verify.boot import Booted
     from bootloader_verify.keyset import Keyset
-    from bootloader_verify.ladder import Verified
+    from bootloader_verify.ladder import Climb, Verified
     from bootloader_verify.slot import Slot
 
 MISMATCH = "MISMATCH"  # authentic, but not the image that the manifest named (THREATS 30)
@@ -70,13 +70,13 @@ class Installer:
         running = self._booted.verified
         return max(self._booted.epoch or 0, running.epoch if running else 0)
 
-    def verify(self, manifest: "Manifest") -> "Verified":
+    def climb(self, manifest: "Manifest") -> "Climb":
         """The ladder over the spare slot, read back from flash; the image must be the named one.
 
-        VerifyError with the ladder's codes or MISMATCH.
+        A piece at a time (see ladder.climb). VerifyError with the ladder's codes or MISMATCH.
         """
-        least = self.least_epoch
-        found = self.spare.verify(self._keyset, boot.VERSION, least, least + EPOCH_STEP_MAX)
+        least, most = self.least_epoch, self.least_epoch + EPOCH_STEP_MAX
+        found = yield from self.spare.climb(self._keyset, boot.VERSION, least, most)
         named = (manifest.digest, manifest.size, manifest.version, manifest.epoch)
         if (found.digest, found.end, tuple(found.version), found.epoch) != named:
             raise VerifyError(MISMATCH, "the image is not the one that the manifest names")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from agent.manifest import Artifact, Manifest
     from agent.update.parts import Parts
-    from bootloader_verify.ladder import Verified
+    from bootloader_verify.ladder import Climb, Verified
 
 
 class Job:
@@ -28,6 +28,7 @@ class Job:
         self._link_up = False
         self._manifest: "Manifest | None" = None
         self._artifacts: "list[Artifact]" = []
+        self._climb: "Climb | None" = None  # the ladder over the spare slot, while VERIFYING
         self._verified: "Verified | None" = None
         self._gate = Gate(parts.app)
         self._memory_fails = 0  # steps in a row, in this state, that found no memory
@@ -44,6 +45,7 @@ class Job:
         self._p.log("update: {} -> {}".format(self.state, state))
         self.state, self._since_ms = state, self._now_ms
         self._memory_fails = 0
+        self._climb = None
         word = states.STATUS_OF[state]
         if word is not None:
             self._say(word)

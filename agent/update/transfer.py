@@ -76,9 +76,15 @@ class Transfer(Job):
         self._go(states.ANOTHER)
 
     def _verifying(self) -> bool:
+        """A piece of the ladder a step: the application and the line go on meanwhile."""
         assert self._manifest is not None
+        climb, self._climb = self._climb or self._p.installer.climb(self._manifest), None
         try:
-            self._verified = self._p.installer.verify(self._manifest)
+            next(climb)
+            self._climb = climb  # else it is used up: what raised begins anew
+            return True
+        except StopIteration as end:
+            self._verified = end.value
         except CodedError as err:
             self._not_verified(err)
             return True

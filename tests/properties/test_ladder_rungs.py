@@ -84,6 +84,10 @@ def nothing(*_: Any) -> None:
     pass
 
 
+def no_pieces(*_: Any) -> tuple[()]:
+    return ()
+
+
 def any_magic(read: Any, _size: int) -> Any:
     head = bytearray(32)
     read(0, head)
@@ -114,7 +118,7 @@ OFF: dict[int, list[tuple[Any, str, Any]]] = {
     2: [(ladder, "_rung_2_bounds", nothing)],
     3: [(container, "TLV_BYTES_MAX", 0xFFFF), (container, "_entries", loose_entries)],
     4: [(container, "_collect_protected", any_types)],
-    5: [(ladder, "_rung_5_digest", nothing)],
+    5: [(ladder, "_rung_5_digest", no_pieces)],
     6: [(ladder, "_rung_6_keys", nothing)],
     7: [(ladder, "_rung_7_signatures", nothing)],
     8: [(ladder, "_rung_8_claims", any_claims)],
