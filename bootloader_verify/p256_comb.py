@@ -59,8 +59,8 @@ def sum_of_products(u1: int, u2: int, table: bytes) -> "Jacobian":
     inversion serves all columns: the inverse of a product, taken apart from its end (Montgomery).
     """
     ours, theirs = columns(u1), columns(u2)
-    products = _products(ours, theirs, table)
-    rest = inverse(products[COLUMNS], P)
+    products, product = _products(ours, theirs, table)
+    rest = inverse(product, P)
     point = INFINITY
     for j in range(COLUMNS - 1, -1, -1):
         if point[2]:
@@ -70,21 +70,27 @@ def sum_of_products(u1: int, u2: int, table: bytes) -> "Jacobian":
         if gap == 0:  # the same point or its negative: left out of the product
             point = add(add(point, one), two)
             continue
-        point = add(point, _chord(one, two, rest * products[j] % P))
+        at = j * _COORDINATE_BYTES
+        before = int.from_bytes(products[at : at + _COORDINATE_BYTES], "big")
+        point = add(point, _chord(one, two, rest * before % P))
         rest = rest * gap % P
     return point
 
 
-def _products(ours: bytearray, theirs: bytearray, table: bytes) -> "list[int]":
-    """products[j]: of the gaps between the x-coordinates in the columns below j."""
-    products = [1]
+def _products(ours: bytearray, theirs: bytearray, table: bytes) -> "tuple[bytearray, int]":
+    """(32 bytes a column: product of the gaps between the x-coordinates below it, all of them).
+
+    Bytes, not integers: those would take three times as much of the heap.
+    """
+    products = bytearray(COLUMNS * _COORDINATE_BYTES)
     product = 1
     for j in range(COLUMNS):
+        at = j * _COORDINATE_BYTES
+        products[at : at + _COORDINATE_BYTES] = product.to_bytes(_COORDINATE_BYTES, "big")
         gap = entry(table, theirs[j])[0] - entry(BASE_TABLE, ours[j])[0]
         if gap:
             product = product * gap % P
-        products.append(product)
-    return products
+    return products, product
 
 
 def _chord(one: "Affine", two: "Affine", gap_inverse: int) -> "Affine":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
     Hook = Callable[[str, int, int, "Buffer | int"], None]
 
-_STEP = 512  # working buffer for checks and erases
+_STEP = 256  # working buffer for checks and erases
 
 
 def _in_heap(size: int) -> memoryview:
