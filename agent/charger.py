@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from agent.config import Config
     from bootloader_verify.boot import Boot, Booted
+    from bootloader_verify.keyset_store import KeysetStore
 
 LOOK_MS = 500
 GOODBYE_MS = 3_000
@@ -44,7 +45,7 @@ class Charger:
         port: "Any",
         board: "Any",
         flash: "Any",
-        keyset: "Any",
+        keysets: "KeysetStore",
         stage: "Boot",
         booted: "Booted",
         watchdog: "Any",
@@ -66,17 +67,21 @@ class Charger:
         self._updater: "Updater | None" = None
         self._session: "session.Session | None" = None
         try:
-            self._updater = self._make_updater(board, flash, keyset, stage)
+            self._updater = self._make_updater(board, flash, keysets, stage)
             if self._config is not None:
                 self._session = self._make_session(board, self._updater)
         except Exception as err:  # ours: the charger works on, without updates until the next reset
             port.show_error(err)
 
     # --- making -------------------------------------------------------------------------------
-    def _make_updater(self, board: "Any", flash: "Any", keyset: "Any", stage: "Boot") -> Updater:
+    def _make_updater(
+        self, board: "Any", flash: "Any", keysets: "KeysetStore", stage: "Boot"
+    ) -> Updater:
         settings = self._config
         names = [settings.device] + settings.groups if settings is not None else []
-        parts = Parts(flash, board, keyset, stage, self._booted, self._application, names)
+        keys = keysets.keyset
+        parts = Parts(flash, board, keys, stage, self._booted, self._application, names)
+        parts.keyset_store = keysets
         parts.restart = self._ask_restart
         parts.nonce = lambda: int(self._port.random_below(_NONCE_MAX))
         return Updater(parts, self._port.now_ms())

@@ -1,6 +1,7 @@
 """From reset to a running charger: watchdog, boot stage, then everything else (charger.py).
 
-base firmware    board.py, factory_keyset.py (generated), agent/, bootloader_verify/, main.py
+base firmware    board.py, factory_keyset.py, factory_tables.py (generated), agent/,
+                 bootloader_verify/, main.py
 slot a or b      the application, a ROMFS, mounted in place at /app
 """
 
@@ -9,6 +10,8 @@ import gc
 
 from bootloader_verify import boot, decision, trailer
 from bootloader_verify.errors import BAD_MAGIC
+from bootloader_verify.keyset_store import KeysetStore
+from bootloader_verify.slot import region
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,20 +35,22 @@ def main() -> None:
     reserve = [bytearray(RESERVE_BYTES)]
     import board
     import factory_keyset
+    import factory_tables
 
     port = _port(board.PORT)
     watchdog = port.Watchdog(WATCHDOG_MS)
     flash = port.open_flash(board)
-    keyset = boot.load_keyset(factory_keyset.CONTAINER)
+    place = region(flash, board, "keyset")
+    keysets = KeysetStore(place, factory_keyset.CONTAINER, factory_tables.TABLES)
     cause = port.reset_cause()
-    stage = boot.Boot(flash, board, keyset, cause)
+    stage = boot.Boot(flash, board, keysets.keyset, cause)
     booted = stage.select()
     _tell(booted)
     watchdog.feed()
     from agent.charger import Charger
 
     hung = cause == trailer.WATCHDOG and booted.mode != decision.TRIAL
-    charger = Charger(port, board, flash, keyset, stage, booted, watchdog, reserve, hung)
+    charger = Charger(port, board, flash, keysets, stage, booted, watchdog, reserve, hung)
     gc.collect()
     asyncio.run(charger.run())
 

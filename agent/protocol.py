@@ -105,8 +105,12 @@ REPLAY_ATTEMPT = "AttemptedReplayAttacks"
 APPLICATION_STOPPED, COMMAND_REJECTED = "ApplicationStopped", "CommandRejected"
 EPOCH_NOT_STORED, EPOCH_DAMAGED = "EpochNotStored", "EpochDamaged"
 JOURNAL_DAMAGED = "JournalDamaged"
+KEYSET_DAMAGED, KEYSET_NOT_STORED = "KeysetDamaged", "KeysetNotStored"
+IMAGES_ALLOWED = "FailedImagesAllowed"
 CMD_BYTES_MAX = 256
 CMD_CANCEL, CMD_STATUS = "cancel", "status"
+CMD_ALLOW = "allow"  # images that failed their trial here may be offered again
+COMMANDS = (CMD_CANCEL, CMD_STATUS, CMD_ALLOW)
 
 # Why something was refused: our stable code -> the reason that OCPP knows (at most 20 characters).
 REASON_OF = {
@@ -365,7 +369,7 @@ def parse_event(payload: "bytes | bytearray | memoryview") -> "dict[str, Any]":
 
 
 def pack_cmd(cmd: str, request_id: int = 0) -> bytes:
-    """A command: CMD_CANCEL with the request to cancel, or CMD_STATUS (say it again)."""
+    """A command: CMD_CANCEL with the request to cancel, CMD_STATUS (say it again), CMD_ALLOW."""
     return json.dumps({"v": VERSION, "cmd": cmd, "request_id": request_id}).encode()
 
 
@@ -375,6 +379,6 @@ def parse_cmd(payload: "bytes | bytearray | memoryview") -> "tuple[str, int]":
     if set(found) != {"v", "cmd", "request_id"} or found["v"] != VERSION:
         raise ProtocolError("BAD_MESSAGE", "fields of a command")
     cmd, request_id = found["cmd"], found["request_id"]
-    if cmd not in (CMD_CANCEL, CMD_STATUS) or type(request_id) is not int:
+    if cmd not in COMMANDS or type(request_id) is not int:
         raise ProtocolError("BAD_MESSAGE", "unknown command")
     return cmd, request_id

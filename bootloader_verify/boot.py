@@ -4,7 +4,7 @@ Thin: what is authentic says ladder.py, what boots says decision.py. It never er
 kinds of things only, a note how the last attempt ended and a mark for the one that begins.
 """
 
-from bootloader_verify import container, decision, keyset, ladder, trailer
+from bootloader_verify import decision, keyset, ladder, trailer
 from bootloader_verify.container import EPOCH_STEP_MAX
 from bootloader_verify.counter import EpochCounter
 from bootloader_verify.decision import Facts
@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
+    from bootloader_verify.container import Read
     from bootloader_verify.flash import Flash
     from bootloader_verify.keyset import Keyset
     from bootloader_verify.ladder import Verified
@@ -40,13 +41,6 @@ class Booted:
         self.state: "Optional[TrailerState]" = None
         self.payload: "Optional[memoryview]" = None
         self.attempt = 0
-
-
-def load_keyset(factory_container: bytes) -> "Keyset":
-    """The keyset frozen into the base firmware; trusted as the code beside it is."""
-    header = container.parse_header(factory_container)
-    container.check_bounds(header, len(factory_container))
-    return keyset.parse(factory_container[header.hdr_size : header.tlv_offset])
 
 
 class Boot:
@@ -156,7 +150,7 @@ def _stored_epoch(place: "Flash") -> "Optional[int]":
         return None
 
 
-def _reader(view: memoryview) -> "container.Read":
+def _reader(view: memoryview) -> "Read":
     def read(offset: int, buf: "bytearray | memoryview") -> None:
         buf[:] = view[offset : offset + len(buf)]
 

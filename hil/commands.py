@@ -1,4 +1,7 @@
-"""`chargeflash board`: a virtual board by hand, and the car in front of it."""
+"""`chargeflash board`: a virtual board by hand, and the car in front of it.
+
+Here too, as one command has one group: what host_tools does with board files (check, files).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from hil.virtual.board import HEAP, VirtualBoard, is_taken
 from hil.virtual.factory import check_image, read_image
 from hil.virtual.plant import DEFAULT_CARD, Plant
 from hil.virtual.serial_log import Line
+from host_tools.board.check import check
+from host_tools.board.files import files_command
 from host_tools.boards import Board, load
 from host_tools.errors import EXIT_DEVICE, EXIT_NOT_FOUND, EXIT_USAGE
 
@@ -30,7 +35,11 @@ _FILE = click.Path(path_type=Path)
 
 @click.group()
 def board() -> None:
-    """A virtual charger to play with: its chip is a MicroPython process."""
+    """Board files, and a virtual charger to play with: its chip is a MicroPython process."""
+
+
+board.add_command(check)
+board.add_command(files_command)
 
 
 @board.command()

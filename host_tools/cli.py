@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "host_tools.show:show",
     "sign": "host_tools.sign:sign",
     "status": "host_tools.status:status",
+    "tell": "host_tools.tell:tell",
     "verify": "host_tools.verify:verify",
 }
 PLUGINS = "chargeflash.commands"  # entry points: the bench adds its commands here

@@ -5,6 +5,7 @@ Plain textbook arithmetic with affine points, apart from the device's, so that e
 
 from __future__ import annotations
 
+from bootloader_verify.keyset import ECDSA_P256, ROOT, Keyset
 from bootloader_verify.p256_comb import COLUMNS, ROWS
 from bootloader_verify.p256_curve import P, is_on_curve
 
@@ -27,6 +28,20 @@ def make(public_key_xy: bytes) -> bytes:
             point = _add(point, point)
         rows.append(point)
     return b"".join(_raw(_entry(rows, index)) for index in range(1 << (ROWS - 1)))
+
+
+def module(trusted: Keyset) -> str:
+    """The source of the device's `factory_tables` module: the tables of the keys that sign often.
+
+    ROOT keys sign a keyset every few years: their flash is better left free.
+    """
+    lines = [
+        f"    {key.id!r}: {make(key.raw)!r},\n"
+        for key in trusted.keys.values()
+        if key.alg == ECDSA_P256 and key.role != ROOT and key.id not in trusted.revoked
+    ]
+    head = '"""Multiples of the trusted keys, see bootloader_verify/p256_comb.py. Generated."""\n\n'
+    return head + "TABLES = {\n" + "".join(lines) + "}\n"
 
 
 def _entry(rows: list[Point], index: int) -> Point:

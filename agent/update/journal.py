@@ -119,6 +119,11 @@ class Journal:
         self.detail = detail
         self._save(self._kept_manifest())
 
+    def allow(self) -> None:
+        """Forget which images failed here; the open job goes on."""
+        self.denied = []
+        self._save(self._kept_manifest())
+
     def close(self, outcome: str, reason: str, detail: str, denied: "bytes | None" = None) -> None:
         """The job ended with `outcome` (an OCPP status). `denied`: digest not to be taken again."""
         self.state = states.J_CLOSED

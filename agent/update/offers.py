@@ -69,3 +69,7 @@ class Seen:
     def refused(self, offer: "Buffer") -> None:
         """Remember it until the next boot."""
         self._refused = offer_id(offer)
+
+    def forget_refused(self) -> None:
+        """What was refused is looked at again when it comes again."""
+        self._refused = ""

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from bootloader_verify.boot import Boot, Booted
     from bootloader_verify.flash import Flash
     from bootloader_verify.keyset import Keyset
+    from bootloader_verify.keyset_store import KeysetStore
     from bootloader_verify.slot import Slot
 
 
 class Parts:
-    """`names`: the device and its groups. The functions log, restart and nonce are set by the owner:
+    """`names`: the device and its groups. `keyset_store` and the functions are set by the owner:
 
     log(text); restart(reason): make outputs safe and reset, may return; nonce() -> 0..65535.
     """
@@ -56,6 +57,7 @@ class Parts:
         self.download = Download(spare.region, spare.layout, scratch, board.BLOCK_BYTES_MAX)
         self.device = _device(board, names, booted, spare)
         self.reporter = Reporter(_facts(booted))
+        self.keyset_store: "KeysetStore | None" = None
         self.log: "Callable[[str], None]" = print
         self.restart: "Callable[[str], None]" = print
         self.nonce: "Callable[[], int]" = int

@@ -35,6 +35,18 @@ class Updater(Activation):
         self._resume()
 
     # --- after a reset ------------------------------------------------------------------------
+    def _settle_keyset(self) -> None:
+        store = self._p.keyset_store
+        if store is None:
+            return
+        if store.damaged:
+            detail = "keyset {} of the base firmware counts".format(store.keyset.version)
+            self._p.reporter.event(protocol.KEYSET_DAMAGED, 0, "KEYSET_DAMAGED", detail)
+        try:
+            store.mend()
+        except FlashError as err:
+            self._p.reporter.event(protocol.KEYSET_NOT_STORED, 0, err.code, err.detail)
+
     def _settle_epoch(self) -> None:
         if self._p.booted.epoch is None:
             self._p.reporter.event(protocol.EPOCH_DAMAGED, 0, "EPOCH_DAMAGED", "both copies")
@@ -45,6 +57,7 @@ class Updater(Activation):
         self._p.reporter.facts(epoch=self._p.installer.least_epoch)
 
     def _resume(self) -> None:
+        self._settle_keyset()
         self._settle_epoch()
         journal, device = self._p.journal, self._p.device
         kept = self._loaded()
@@ -275,16 +288,28 @@ class Updater(Activation):
         except protocol.ProtocolError as err:
             self._p.log("command refused: {}".format(err))
             return
+        try:
+            self._obey(cmd, request_id)
+        except FlashError as err:  # nothing changed in flash: a job that is open goes on
+            self._p.reporter.event(protocol.COMMAND_REJECTED, request_id, err.code, cmd)
+
+    def _obey(self, cmd: str, request_id: int) -> None:
         if cmd == protocol.CMD_STATUS:
             self._p.reporter.repeat()
+        elif cmd == protocol.CMD_ALLOW:
+            self._allow(request_id)
         elif self._can(states.CANCEL) and request_id == self._p.journal.request_id:
-            try:
-                self._cancel()
-            except FlashError as err:  # the job is still open in flash: it goes on
-                self._p.reporter.event(protocol.COMMAND_REJECTED, request_id, err.code, cmd)
+            self._cancel()
         else:
             code = "NO_SUCH_JOB" if self.state in states.CLOSED else "IN_PROGRESS"
             self._p.reporter.event(protocol.COMMAND_REJECTED, request_id, code, cmd)
+
+    def _allow(self, request_id: int) -> None:
+        """An operator's word that what failed here may be tried once more."""
+        self._p.journal.allow()
+        self._p.device.denied = self._p.journal.denied
+        self._seen.forget_refused()
+        self._p.reporter.event(protocol.IMAGES_ALLOWED, request_id, "", "")
 
     def _cancel(self) -> None:
         """Back to idle; what the slot holds is no image that boots, but counts for a later job."""

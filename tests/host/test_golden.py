@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bootloader_verify import boot, ladder
+from bootloader_verify import keyset_store, ladder
 from bootloader_verify.container import KIND_IMAGE, KIND_KEYSET, KIND_MANIFEST
 from bootloader_verify.errors import VerifyError
 from host_tools import container
@@ -22,7 +22,7 @@ KINDS = {"image": KIND_IMAGE, "manifest": KIND_MANIFEST, "keyset": KIND_KEYSET}
 def answer(name: str) -> str:
     """ "" or the code, for a device with the golden keyset."""
     data = (GOLDEN / name).read_bytes()
-    keys = boot.load_keyset((GOLDEN / "keyset.img").read_bytes())
+    keys = keyset_store.unpack((GOLDEN / "keyset.img").read_bytes())
     kind = KINDS[name.removesuffix(".img").split("_")[0]]
     try:
         ladder.check(container.reader(data), len(data), keys, ladder.Expect(kind))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootloader_verify import boot, keyset, ladder
+from bootloader_verify import keyset, keyset_store, ladder
 from bootloader_verify.container import KIND_KEYSET
 from host_tools import container
 from host_tools.signer import FileSigner, PublicKey
@@ -81,7 +81,7 @@ def test_a_keyset_says_who_may_sign_what(command: Command, made: Path, tmp_path:
     out = tmp_path / "keyset.img"
     assert command(*words(made, out, version=3))[0] == 0
     data = out.read_bytes()
-    keys = boot.load_keyset(data)
+    keys = keyset_store.unpack(data)
     assert keys.version == 3 and len(keys.keys) == 3
     for name in ("root", "release", "rollout"):
         found = keys.find(PublicKey(made / f"{name}.pub.pem").key_id)
@@ -104,7 +104,7 @@ def test_a_class_binds_the_release_keys(command: Command, made: Path, tmp_path: 
     out = tmp_path / "keyset.img"
     assert command(*words(made, out, **{"class": CLASS}))[0] == 0
     classes = {
-        key.role: key.device_class for key in boot.load_keyset(out.read_bytes()).keys.values()
+        key.role: key.device_class for key in keyset_store.unpack(out.read_bytes()).keys.values()
     }
     assert classes == {"root": "all", "release": CLASS, "rollout": "all"}
 

@@ -406,7 +406,7 @@ def test_each_rule_has_its_code():
     assert judged(block_bytes_max=2048) == "UNSUPPORTED"
 
 
-def test_versions_are_compared_as_four_numbers():
+def test_t26_a_lower_version_needs_allow_downgrade_and_all_four_numbers_count():
     for running, code in (
         ((1, 2, 3, 3), ""),
         ((1, 2, 3, 4), "DOWNGRADE"),
