@@ -76,7 +76,7 @@ class Boot:
             state = self._noted_state(slot)
         except FlashError as err:
             return Facts(slot.name, err.code, trailer.TrailerState())
-        code, exempt = self._climb(slot, state.confirmed)
+        code, exempt = self._climb(slot, state)
         return Facts(slot.name, code, state, exempt)
 
     def _noted_state(self, slot: Slot) -> "TrailerState":
@@ -90,10 +90,12 @@ class Boot:
             pass  # not noted: the attempt counts
         return slot.state()
 
-    def _climb(self, slot: Slot, confirmed: bool) -> "tuple[str, bool]":
+    def _climb(self, slot: Slot, state: "TrailerState") -> "tuple[str, bool]":
         """(code, exempt) as in Facts."""
-        least = self._epoch or 0
+        least, confirmed = self._epoch or 0, state.confirmed
         most = None if confirmed or self._epoch is None else least + EPOCH_STEP_MAX
+        if not least and not state.armed:
+            most = None  # a factory's first image tells the epoch, though its image_ok went bad
         try:
             self._verified[slot.name] = slot.verify(self._keys, VERSION, least, most)
             return "", False

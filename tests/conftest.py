@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.power.tally import CAMPAIGN, summary
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -17,9 +19,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The numbers that tests put down with record_property, also from xdist's workers."""
-    for report in terminalreporter.getreports("passed"):
+    campaign = []
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    for report in reports:
         for name, value in report.user_properties:
-            terminalreporter.write_line(f"{name}: {value}")
+            if name == CAMPAIGN:
+                campaign.append(value)
+            else:
+                terminalreporter.write_line(f"{name}: {value}")
+    for line in summary(campaign, ROOT / "build" / "power-report.txt"):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -98,13 +98,30 @@ class Activation(Transfer):
             self._p.restart("the trial is given up")
         return False
 
+    def _stays_unconfirmed(self, err: FlashError) -> bool:
+        """The only image is healthy, and flash does not keep its confirmation: giving it up would
+        leave a charger without any. It runs on, told as a failure. False: there is another one."""
+        if not self._p.installer.alone:
+            return False
+        try:
+            self._p.installer.run_unconfirmed()
+        except FlashError:
+            return False
+        if self._foreign:
+            self.state = states.FAILED
+            self._end()
+        else:
+            self._close(protocol.INSTALLATION_FAILED, err.code, "runs, but is not confirmed")
+        return True
+
     def _confirming(self) -> bool:
         """Once image_ok is kept there is no way back: what fails behind it is told, no more."""
         try:
             self._p.installer.confirm()
         except FlashError as err:
             self._p.log("flash: {}".format(err))
-            self._go(states.ABORT)
+            if not self._stays_unconfirmed(err):
+                self._go(states.ABORT)
             return False
         try:
             self._p.installer.raise_epoch()

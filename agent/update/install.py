@@ -115,6 +115,24 @@ class Installer:
         except FlashError:
             pass  # the job has failed already
 
+    def spoil(self) -> None:
+        """What stands in the spare slot is no image any more, as far as the flash obeys."""
+        try:
+            self.spare.region.erase(0, self.spare.region.erase_bytes)
+        except FlashError:
+            pass  # its attempts are used up all the same
+
+    @property
+    def alone(self) -> bool:
+        """No other slot holds a valid image."""
+        return bool(self._booted.codes.get(self.spare.name))
+
+    def run_unconfirmed(self) -> None:
+        """The running image is good and its trailer is not: it boots as a last resort. FlashError."""
+        slot = self._booted.slot
+        assert slot is not None
+        trailer.erase(slot.region, slot.layout)
+
     def confirm(self) -> None:
         """Make the running trial permanent. Doing it again is no harm."""
         slot = self._booted.slot

@@ -138,7 +138,8 @@ class Updater(Activation):
 
     def _trial_failed(self, fact: str) -> None:
         """Only an image that was tried and failed is denied from now on: power cuts and damage are
-        not its fault. What the boot stage did not take is disarmed, or it might be taken later."""
+        not its fault. What the boot stage did not take is disarmed, or it might be taken later; what
+        failed is no image any more, or a note that comes late could give it an attempt back."""
         if fact == states.REFUSED:
             self._p.installer.disarm()
             code = self._p.booted.codes.get(self._p.installer.spare.name, "")
@@ -151,6 +152,8 @@ class Updater(Activation):
         denied = self._manifest.digest if spare.attempts_used >= spare.attempts else None
         used = "{} of {} attempts used in {} boots, none confirmed"
         used = used.format(spare.attempts_used, spare.attempts, spare.boots)
+        if self._p.booted.slot is not None:  # else it may be the last image there is
+            self._p.installer.spoil()
         detail = self._p.journal.detail or used
         self._close(protocol.INSTALLATION_FAILED, "TRIAL_FAILED", detail, denied)
 

@@ -129,6 +129,7 @@ class World:
     boots: list[boot.Booted] = field(default_factory=list)
     fetched: list[int] = field(default_factory=list)  # numbers of the blocks that arrived
     now_ms: int = 0
+    witness: Any = None  # hears of every boot (judge.py)
 
     def publish(self, data: bytes, seq: int, encoding: str = "raw", **policy: Any) -> None:
         """Put an offer of `data` on the broker. Request id = 100 + seq."""
@@ -171,6 +172,8 @@ class Life:
         stage = boot.Boot(flash, world.map, world.keys, cause)
         self.booted = stage.select()
         world.boots.append(self.booted)
+        if world.witness is not None:
+            world.witness.booted(flash, self.booted, cause)
         self.app = App()
         running = self.booted.verified
         version = "{}.{}.{}+{}".format(*running.version) if running else ""
@@ -184,6 +187,8 @@ class Life:
         self.restarted = ""
         self.updater = Updater(parts, world.now_ms)
         self.parts = parts
+        if world.witness is not None:
+            world.witness.resumed(parts.journal)
 
     def _restart(self, reason: str) -> None:
         self.restarted = reason

@@ -98,7 +98,9 @@ def _valid(made: Made, stored: int | None) -> bool:
     if made.image == "old":
         return stored <= OLD_EPOCH
     if made.image == "far":
-        return made.confirmed or stored + EPOCH_STEP >= FAR_EPOCH
+        # Where no epoch was ever stored, all but a trial may tell it: a factory's first image.
+        first = not stored and not made.armed
+        return made.confirmed or first or stored + EPOCH_STEP >= FAR_EPOCH
     return made.image == "good"
 
 

@@ -5,6 +5,8 @@ The whole device in one process (rig.py): what is said is what the broker would 
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agent import protocol, states
@@ -12,7 +14,6 @@ from agent.manifest import Manifest
 from agent.update.journal import Journal
 from bootloader_verify import decision
 from bootloader_verify.errors import CHANGED, FLASH_READBACK, READ_FAILED, FlashError
-from bootloader_verify.ladder import Verified
 from bootloader_verify.slot import Slot, region
 from tests.power.flash_model import RamNor
 from tests.power.rig import (
@@ -276,10 +277,10 @@ def test_t21_no_memory_for_long_ends_the_job_and_not_the_charger(
     world.publish(GOOD, 1)
     life = Life(flash, world, "power")
 
-    def verify(_manifest: object) -> None:
+    def climb(_manifest: object) -> None:
         raise MemoryError("memory allocation failed, allocating 1024 bytes")
 
-    monkeypatch.setattr(life.parts.installer, "verify", verify)
+    monkeypatch.setattr(life.parts.installer, "climb", climb)
     assert life.run() == ""
     last = world.statuses[-1]
     assert (last["status"], last["reason"]) == ("InstallationFailed", "OutOfMemory")
@@ -291,14 +292,14 @@ def test_t21_no_memory_for_a_moment_costs_nothing(
 ) -> None:
     world.publish(GOOD, 1)
     life = Life(flash, world, "power")
-    verify, left = life.parts.installer.verify, [3]
+    climb, left = life.parts.installer.climb, [3]
 
-    def sometimes(job: Manifest) -> Verified:
+    def sometimes(job: Manifest) -> Any:
         left[0] -= 1
         if left[0] >= 0:
             raise MemoryError
-        return verify(job)
+        return climb(job)
 
-    monkeypatch.setattr(life.parts.installer, "verify", sometimes)
+    monkeypatch.setattr(life.parts.installer, "climb", sometimes)
     life.run()
     assert running(live(flash, world, "hard")) == "1.1.0"
