@@ -9,6 +9,7 @@ from bootloader_verify.errors import (
     BAD_MAGIC,
     BAD_SIZE,
     BAD_TLV,
+    UNKNOWN_KEY,
     UNSUPPORTED,
     VerifyError,
 )
@@ -54,6 +55,8 @@ def test_t02_header_size_below_32_or_above_4096_or_outside():
     for size in (0, 1, 31, 4097, 0xFFFF):
         refused(BAD_HEADER, image(bent={"hdr_size": size}))
     refused(BAD_HEADER, header(100, 0, hdr_size=4096))
+    for size in (4097, 0xFFFF):  # though there is room for it
+        refused(BAD_HEADER, header(100, 0, hdr_size=size) + bytes(0x10000))
 
 
 def test_header_sizes_at_both_ends_are_taken():
@@ -106,6 +109,9 @@ def test_t06_entries_that_cross_the_end_or_leave_bytes_over():
     for length in (2, 3, 5, 0xFFFF):
         crossing = struct.pack("<HH", container.TLV_KIND, length) + b"\x01"
         refused(BAD_TLV, seal(body(entries[:-1] + [crossing])))
+    for length in (2, 64):  # within what the type allows, and still outside of the area
+        crossing = struct.pack("<HH", container.TLV_REVISIONS, length) + b"A"
+        refused(BAD_TLV, _by_a_stranger(entries + [crossing]))
 
 
 def test_t06_a_total_that_is_off_by_a_little():
@@ -137,12 +143,32 @@ def test_unknown_double_and_misplaced_entries():
         refused(BAD_TLV, unprotected([sha256_entry(), tlv(kind, bytes(16))]))
 
 
+# type -> (least, most) bytes, as SPEC.md has them
+PROTECTED = {
+    0x40: (12, 12),
+    0x50: (4, 4),
+    0x74: (16, 16),
+    0x75: (16, 16),
+    0xA0: (1, 1),
+    0xA1: (1, 64),
+    0xA2: (8, 8),
+    0xA3: (32, 32),
+}
+
+
 def test_lengths_of_protected_entries():
-    for kind in container.PROTECTED_LENGTHS:
-        least, most = container.PROTECTED_LENGTHS[kind]
-        for length in (0, least - 1, most + 1):
-            code = BAD_EPOCH if kind == container.TLV_SEC_CNT else BAD_TLV
-            refused(code, seal(body([tlv(kind, bytes(length))])))
+    """Of a length that is allowed: refused no earlier than for its key."""
+    for kind in PROTECTED:
+        least, most = PROTECTED[kind]
+        for length in (least, most):
+            refused(UNKNOWN_KEY, _by_a_stranger([tlv(kind, bytes(length))]))
+        code = BAD_EPOCH if kind == 0x50 else BAD_TLV
+        for length in (0, least - 1, most + 1, 4 * most):
+            refused(code, _by_a_stranger([tlv(kind, bytes(length))]))
+
+
+def _by_a_stranger(entries):
+    return seal(body(entries), pairs=[KEYHASH_AND_SIGNATURE])
 
 
 def test_t20_a_security_counter_that_is_doubled_misplaced_or_of_wrong_length():
@@ -158,6 +184,8 @@ def test_t09_sha256_must_be_there_first_once_and_whole():
     refused(BAD_TLV, unprotected([]))
     refused(BAD_TLV, unprotected([KEYHASH_AND_SIGNATURE]))
     refused(BAD_TLV, unprotected([KEYHASH_AND_SIGNATURE, sha256_entry()]))
+    in_disguise = tlv(0x01, containers.digest_of(body()))
+    refused(BAD_TLV, unprotected([in_disguise, KEYHASH_AND_SIGNATURE]))
     refused(BAD_TLV, unprotected([sha256_entry(), sha256_entry()]))
     refused(BAD_TLV, unprotected([sha256_entry(), sha256_entry(), KEYHASH_AND_SIGNATURE]))
     for length in (0, 31, 33, 48, 64):
@@ -180,6 +208,8 @@ def test_pairs_must_be_pairs():
         refused(BAD_TLV, unprotected([sha256_entry(), keyhash, tlv(0x22, bytes(length))]))
     for length in (383, 385):
         refused(BAD_TLV, unprotected([sha256_entry(), keyhash, tlv(0x23, bytes(length))]))
+    for length in (0, 31, 33, 64):
+        refused(BAD_TLV, unprotected([sha256_entry(), tlv(0x01, bytes(length)), signature]))
 
 
 def test_areas_in_the_wrong_order_or_with_the_wrong_magic():
@@ -207,6 +237,24 @@ def test_t19_both_areas_together_have_2_kib():
     signed = body(entries + [tlv(0x00A9, bytes(filler - 4))])
     assert len(signed) - 32 - len(containers.PAYLOAD) == container.TLV_BYTES_MAX
     refused(BAD_TLV, seal(signed))
+
+
+def test_t19_no_more_than_2_kib_of_both_areas_is_read():
+    """Whatever their totals say: time and memory are bounded before a type is looked at."""
+    for first, second in ((1024, 1028), (4, 2048), (2044, 8), (4, 0xFFF0), (2052, 4), (0xFFF0, 4)):
+        filler = tlv(0x00A9, bytes(first - 8)) if first > 4 else b""
+        signed = header(100, first) + bytes(100) + area(0x6908, [filler])
+        data = signed + struct.pack("<HH", 0x6907, second) + bytes(second - 4)
+        read = [0]
+
+        def count(offset, buf, data=data, read=read):
+            read[0] += len(buf)
+            buf[:] = data[offset : offset + len(buf)]
+
+        found = container.parse_header(data)
+        raises(VerifyError, BAD_TLV, container.walk, count, found, len(data))
+        heads = 2 * container.AREA_BYTES  # each is read once more, with its area
+        assert read[0] <= heads + (first if first <= 2048 else 0), (first, second)
 
 
 def test_four_pairs_are_taken():

@@ -3,8 +3,9 @@
 import struct
 
 from bootloader_verify.counter import EpochCounter
-from bootloader_verify.errors import EPOCH_JUMP, VerifyError
+from bootloader_verify.errors import EPOCH_JUMP, READ_FAILED, FlashError, VerifyError
 from bootloader_verify.flash import Region
+from bootloader_verify.records import Records
 from tests.power.flash_model import RamNor
 from tests.unit.expect import raises
 
@@ -104,3 +105,32 @@ def test_a_flash_that_cannot_hold_still_is_damage():
 
     flash.read = noisy
     assert one.read() is None
+
+
+def test_t24_what_cannot_be_read_is_damage_and_not_0():
+    flash = bench()
+    one = counter(flash)
+    one.raise_to(7)
+
+    def dead(offset, buf):
+        raise FlashError(READ_FAILED)
+
+    flash.read = dead
+    assert one.read() is None
+
+
+def test_a_record_that_is_no_epoch_is_damage():
+    flash = bench()
+    log = Records(Region(flash, 0, flash.size_bytes), 4, True)
+    log.save(b"ab")
+    log.save(b"ab")
+    assert counter(flash).read() is None
+
+
+def test_the_factorys_epoch_is_adopted_whatever_its_distance():
+    flash = bench()
+    counter(flash).raise_to(1)
+    counter(flash).raise_to(100, True)
+    assert counter(flash).read() == 100
+    counter(flash).raise_to(50, True)
+    assert counter(flash).read() == 100

@@ -100,3 +100,17 @@ def test_the_table_can_be_printed():
         "last_confirmed",
         "recovery",
     ]
+
+
+def test_between_equal_counters_slot_a_boots():
+    for state in ({"image_ok": SET}, {}, {"counter": None}):
+        a, b = Facts("a", "", trailer(**state)), Facts("b", "", trailer(**state))
+        assert decide([a, b])[1] is a
+        assert decide([b])[1] is b
+
+
+def test_only_what_was_confirmed_is_forgiven():
+    for state in (trailer(), trailer(counter=None), trailer(magic=ERASED)):
+        assert decide([Facts("a", "ROLLBACK", state, True)]) == (decision.RECOVERY, None)
+    confirmed = Facts("a", "ROLLBACK", trailer(image_ok=SET), True)
+    assert decide([confirmed]) == (decision.LAST_CONFIRMED, confirmed)

@@ -88,3 +88,28 @@ def test_program_checked_sees_a_bit_that_did_not_stick():
 def test_align_up():
     for value, step, want in ((0, 8, 0), (1, 8, 8), (8, 8, 8), (9, 8, 16), (5, 1, 5), (33, 32, 64)):
         assert align_up(value, step) == want
+
+
+def test_a_region_asks_its_flash_for_nothing_outside():
+    """Though the flash itself may have no bounds of its own."""
+    asked = []
+
+    class Careless:
+        size_bytes, erase_bytes, write_bytes, erased = 4096, 256, 8, 0xFF
+
+        def read(self, offset, buf):
+            asked.append(offset)
+
+        def erase(self, offset, size):
+            asked.append(offset)
+
+        def program(self, offset, data):
+            asked.append(offset)
+
+    region = Region(Careless(), 512, 512)
+    for offset, size in ((-256, 256), (512, 256), (0, 768), (256, -256), (512, -256)):
+        raises(FlashError, FLASH_RANGE, region.erase, offset, size)
+    for offset, size in ((-1, 1), (512, 1), (0, 513)):
+        raises(FlashError, FLASH_RANGE, region.read, offset, bytearray(size))
+        raises(FlashError, FLASH_RANGE, region.program, offset, bytes(size))
+    assert asked == []

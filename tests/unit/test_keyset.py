@@ -117,9 +117,21 @@ def test_key_lists():
     for wrong in ([], {}, None, "keys", 7, [1], [[]], [None], fields["keys"] * 3):
         refused_with(keys=wrong)
     refused_with(keys=fields["keys"][:1] * 2)  # a key twice
+    fields["keys"] += [_made_up_key(i) for i in range(9)]
+    assert len(keyset.parse(keyset_json(fields)).keys) == 16
+    refused_with(keys=fields["keys"] + [_made_up_key(9)])
+    fields = keyset_fields()
     again = dict(fields["keys"][0])
     again["role"] = "rollout"
     refused_with(keys=fields["keys"] + [again])  # the same key in a second role
+
+
+def _made_up_key(number):
+    """No point of the curve, but nobody asks that before it is to verify something."""
+    xy = bytes([number]) * 64
+    found = {"id": keyset.key_id("ecdsa-p256", xy).hex(), "alg": "ecdsa-p256", "key": xy.hex()}
+    found.update({"role": "release", "class": "all"})
+    return found
 
 
 def test_fields_of_a_key():

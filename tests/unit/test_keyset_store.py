@@ -8,6 +8,7 @@ from bootloader_verify.errors import (
     BAD_MAGIC,
     BAD_SIGNATURE,
     BAD_SIZE,
+    FLASH_FAILED,
     FLASH_READBACK,
     KEYSET_CHAIN,
     REVOKED,
@@ -248,3 +249,31 @@ def test_unpack_wants_a_container():
     raises(VerifyError, BAD_SIZE, keyset_store.unpack, b"")
     raises(VerifyError, BAD_SIZE, keyset_store.unpack, FACTORY[:40])
     raises(VerifyError, BAD_MAGIC, keyset_store.unpack, bytes(64))
+
+
+def test_one_copy_that_was_kept_is_enough():
+    flash = bench()
+    one = store(flash)
+    honest = flash.program
+
+    def once(offset, data):
+        if flash.operations and flash.trace[-1][0] == "program":
+            raise FlashError(FLASH_FAILED)
+        honest(offset, data)
+
+    flash.program = once
+    one.accept(next_one())
+    assert one.keyset.version == 2 and store(flash).keyset.version == 2
+    raises(FlashError, FLASH_FAILED, store(flash).mend)
+    flash.program = honest
+    store(flash).mend()
+    flash.erase(0, 8192)
+    assert store(flash).keyset.version == 2
+
+
+def test_a_cut_of_the_very_first_keyset_is_no_alarm():
+    flash = bench()
+    flash.program(0, next_one()[:8])
+    assert not store(flash).damaged and store(flash).keyset.version == 1
+    flash.program(8192, next_one()[:8])
+    assert store(flash).damaged

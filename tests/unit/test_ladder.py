@@ -203,6 +203,8 @@ def test_t21_epoch_below_the_stored_one_or_the_class_limit():
     limits = keyset(min_epoch={containers.CID.hex(): 6})
     refused(ROLLBACK, image(epoch=5), limits, expect(min_epoch=5))
     check(image(epoch=5), keyset(min_epoch={bytes(16).hex(): 6}), expect(min_epoch=5))
+    lower = keyset(min_epoch={containers.CID.hex(): 2})
+    refused(ROLLBACK, image(epoch=4), lower, expect(min_epoch=5))
 
 
 def test_t22_an_epoch_too_far_ahead():
@@ -275,6 +277,8 @@ def test_least_agent_version():
 
 def test_host_tools_may_leave_questions_open():
     check(image(epoch=900, revisions=b"Z"), None, ladder.Expect(1))
+    for missing in ({"vid": None}, {"cid": None}):  # but the answer must be there
+        refused(WRONG_HW, image(**missing), None, ladder.Expect(1))
 
 
 # --- what stands behind it --------------------------------------------------------------------------
@@ -308,11 +312,11 @@ def test_t46_parsed_bytes_are_the_hashed_bytes():
     good = image()
     evil_entries = protected_entries(epoch=9)
     start = 32 + len(containers.PAYLOAD)
-    evil = body(evil_entries, version=(9, 9, 9, 9)) + good[len(body()) :]
-    for first in (good, evil):
-        second = evil if first is good else good
+    for bent in ({"version": (9, 9, 9, 9)}, {}):  # header and TLVs, or the TLVs alone
+        evil = body(evil_entries, **bent) + good[len(body()) :]
         for turn in range(1, 8):
-            _climb_a_changing_flash(first, second, turn, start)
+            _climb_a_changing_flash(good, evil, turn, start)
+            _climb_a_changing_flash(evil, good, turn, start)
 
 
 def _climb_a_changing_flash(first, second, turn, start):

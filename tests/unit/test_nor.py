@@ -69,6 +69,8 @@ def test_a_second_write_to_a_unit_is_refused():
             raises(FlashError, FLASH_REWRITE, flash.program, offset, b"\xff" * size)
         flash.program(0, bytes(8))
         flash.erase(0, SECTOR)
+        flash.program(1024, bytes(8))
+        raises(FlashError, FLASH_REWRITE, flash.program, 0, bytes(1032))
         flash.program(8, bytes(16))
         flash.close()
 

@@ -191,18 +191,34 @@ def test_keys_with_tiny_scalars():
 
 def test_x_of_the_sum_may_lie_above_n():
     """R.x >= N: r is R.x - N. The key is worked out backwards from such an R."""
-    x = N
+    x, y = _point_with_x_from(N)
+    r, s, e = x - N, 5, int.from_bytes(D, "big")
+    q = _key_for(x, y, r, s, e)
+    assert p256.verify(raw_point(*q), D, der(r, s)) is True
+    assert p256.verify(raw_point(*q), D, der(r + 1, s)) is False
+
+
+def test_x_of_the_sum_is_not_reduced_by_p():
+    """R.x = r + N - P is R's x mod P, and not mod N: no signature."""
+    x, y = _point_with_x_from(0)
+    r, s, e = x + P - N, 5, int.from_bytes(D, "big")
+    assert r < N
+    assert p256.verify(raw_point(*_key_for(x, y, r, s, e)), D, der(r, s)) is False
+
+
+def _point_with_x_from(x):
     while True:
         y2 = (x * (x * x - 3) + p256_curve.B) % P
         y = pow(y2, (P + 1) // 4, P)
         if y * y % P == y2:
-            break
+            return x, y
         x += 1
-    r, s, e = x - N, 5, int.from_bytes(D, "big")
+
+
+def _key_for(x, y, r, s, e):
+    """The key by which (r, s) leads to the point (x, y)."""
     inverse = p256_curve.inverse(r, N)
-    q = affine(p256._sum_of_products((-e * inverse) % N, s * inverse % N, (x, y)))
-    assert p256.verify(raw_point(*q), D, der(r, s)) is True
-    assert p256.verify(raw_point(*q), D, der(r + 1, s)) is False
+    return affine(p256._sum_of_products((-e * inverse) % N, s * inverse % N, (x, y)))
 
 
 # --- refused ----------------------------------------------------------------------------------------
@@ -224,15 +240,12 @@ def test_points_that_are_not_on_the_curve():
 
 def test_a_coordinate_is_not_reduced():
     """x and x + P are the same residue; only one spelling is a key."""
-    x = 0
-    while True:
-        y2 = (x * (x * x - 3) + p256_curve.B) % P
-        y = pow(y2, (P + 1) // 4, P)
-        if y * y % P == y2:
-            break
-        x += 1
+    x, y = _point_with_x_from(0)
     assert p256._point(raw_point(x, y)) == (x, y)
     assert p256._point(raw_point(x + P, y)) is None
+    x, y = 0xD7325D7646CD60D80A92738CEB345F844CFFAF35841022CAB176F692DE8DE1D7, 5
+    assert p256._point(raw_point(x, y)) == (x, y)
+    assert p256._point(raw_point(x, y + P)) is None
 
 
 def test_values_outside_of_1_to_n():
@@ -289,8 +302,16 @@ def test_lengths():
     good = der(*SAMPLE)
     for key in (b"", KEY[:63], KEY + b"\0", b"\x04" + KEY):
         assert p256.verify(key, D, good) is False
-    for digest in (b"", D[:31], D + b"\0", D + D):
+    for digest in (b"", D[:31], D + b"\0", b"\0" + D, D + D):
         assert p256.verify(KEY, digest, good) is False
+
+
+def test_a_key_without_its_leading_zero():
+    """43·G has a y of 31 bytes: without its zero the number would be the same."""
+    key, r, s = signed(43, 99, D)
+    assert key[32] == 0
+    assert p256.verify(key, D, der(r, s)) is True
+    assert p256.verify(key[:32] + key[33:], D, der(r, s)) is False
 
 
 def test_buffers_of_every_kind():

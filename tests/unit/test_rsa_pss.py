@@ -77,6 +77,15 @@ def test_moduli_too_small_for_the_encoding():
             assert rsa_pss.verify(n, 1, DIGEST, small) is False
 
 
+def test_a_modulus_of_a_bit_less():
+    """Its encoding has one bit less too, and that bit would not be looked at. e = 1: s is the encoding."""
+    found = [encoded(salt=bytes([i]) * 32, top=0x3F) for i in range(16)]
+    found = [one for one in found if rsa_pss._consistent(one, DIGEST)]
+    assert found
+    assert rsa_pss.verify(b"\xff" * 384, 1, DIGEST, found[0]) is True
+    assert rsa_pss.verify(b"\x7f" + b"\xff" * 383, 1, DIGEST, found[0]) is False
+
+
 # --- the encoding, apart from the exponentiation ------------------------------------------------------
 def encoded(db_zeros=b"", one=b"\x01", salt=bytes(32), top=0x7F, last=b"\xbc"):
     """EMSA-PSS of DIGEST, for 384 bytes, with any part bent."""

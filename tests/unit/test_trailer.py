@@ -232,3 +232,56 @@ def test_blank_means_all_of_its_sectors():
     bench = Bench()
     bench.flash.program(bench.layout.image_limit, bytes(8))
     assert not bench.state().blank
+
+
+def test_t45_whatever_the_flash_does_not_keep_is_an_error():
+    for act in (Bench.armed, Bench.mark, Bench.confirm, lambda bench: bench.note(trailer.POWER)):
+        bench = Bench()
+        if act is not Bench.armed:
+            bench.armed()
+            bench.mark()
+        bench.flash.program = lambda offset, data: None
+        raises(FlashError, FLASH_READBACK, act, bench)
+
+
+def test_t45_arming_stops_at_what_is_not_kept():
+    for field, counter in (("install", None), ("magic", 9)):
+        bench = Bench()
+        honest, lost = bench.flash.program, getattr(bench.layout, field)
+
+        def forgets(offset, data, honest=honest, lost=lost):
+            if offset != lost:
+                honest(offset, data)
+
+        bench.flash.program = forgets
+        raises(FlashError, FLASH_READBACK, bench.armed)
+        assert (bench.state().magic, bench.state().counter) == (ERASED, counter)
+
+
+def test_units_are_filled_up_with_erased_bytes():
+    for erased in (0xFF, 0x00):
+        bench = Bench(32, erased=erased).armed()
+        bench.mark()
+        bench.note(trailer.SOFT)
+        bench.confirm()
+        image, blank, layout = bench.flash.image(), bytes([erased]), bench.layout
+        assert image[-32:-16] == blank * 16
+        assert image[layout.install + 16 : layout.install + 32] == blank * 16
+        for at in (layout.image_ok, layout.copy_done, layout.mark(0), layout.note(0)):
+            assert image[at + 1 : at + 32] == blank * 31
+
+
+def test_a_mark_behind_a_gap_is_the_last_boot():
+    bench = Bench().armed()
+    bench.region.program(bench.layout.mark(1), b"\x01" + b"\xff" * 7)
+    assert (bench.state().boots, bench.state().attempts_used) == (2, 1)
+    bench.mark()
+    assert (bench.state().boots, bench.state().attempts_used) == (3, 2)
+
+
+def test_only_a_whole_note_excuses_an_attempt():
+    for note in (b"\xa0" + b"\xff" * 6 + b"\xfe", b"\xa0" + bytes(7), b"\xa0" * 8):
+        bench = Bench().armed()
+        bench.mark()
+        bench.region.program(bench.layout.note(0), note)
+        assert (bench.state().attempts_used, bench.state().ended) == (1, True)
