@@ -3,8 +3,11 @@
     {"device":"CP-0001","host":"broker.example","port":8883,"keepalive_s":60,
      "tls":{"ca":"ca.der","cert":"client.der","key":"key.der","server_name":"broker.example"},
      "back_off":{"retry_back_off_wait_minimum_s":3,"retry_back_off_random_range_s":10,
-                 "retry_back_off_repeat_times":5}}
+                 "retry_back_off_repeat_times":5},
+     "network":{"wifi":{"ssid":"depot","password":"…"},"ntp":"ntp.example"}}
 
+`network` is for chips: wifi, or "lan":{}; a password of null is an open Wi-Fi; `ntp` sets the clock,
+which TLS needs where no battery keeps it. On the virtual board it is checked and left alone.
 `tls` has to be there: null says in so many words that the line is plain. `keepalive_s`, `groups`
 (names of rollout groups) and `back_off` have defaults. TLS files are DER.
 """
@@ -21,9 +24,12 @@ KEEPALIVE_S = 60
 GROUPS_MAX = 4
 _U16 = 0xFFFF
 _DAY_S = 86_400
-_TOP = ("device", "host", "port", "tls", "keepalive_s", "groups", "back_off")
+_TOP = ("device", "host", "port", "tls", "keepalive_s", "groups", "back_off", "network")
 _TLS = ("ca", "cert", "key", "server_name")
 _TEXT_CHARS_MAX = 128
+_WIFI = ("ssid", "password")
+_SSID_BYTES_MAX = 32
+_PASSWORD_BYTES = range(8, 65)
 
 # OCPP name -> (default, most)
 _BACK_OFF = {
@@ -44,7 +50,7 @@ class ConfigError(Exception):
 
 class Config:
     """A checked device.json: device, host, port, tls (None or a dict of four texts), keepalive_s,
-    groups, back_off (three numbers under OCPP's names)."""
+    groups, back_off (three numbers under OCPP's names), network (None or a dict)."""
 
     def __init__(self, fields: "dict[str, Any]") -> None:
         self.device: str = fields["device"]
@@ -54,6 +60,7 @@ class Config:
         self.keepalive_s: int = fields["keepalive_s"]
         self.groups: "list[str]" = fields["groups"]
         self.back_off: "dict[str, int]" = fields["back_off"]
+        self.network: "dict[str, Any] | None" = fields["network"]
 
 
 def parse(text: "bytes | bytearray") -> Config:
@@ -71,6 +78,7 @@ def parse(text: "bytes | bytearray") -> Config:
     _check_groups(fields)
     _check_back_off(fields)
     _check_tls(fields)
+    _check_network(fields.setdefault("network", None))
     return Config(fields)
 
 
@@ -121,3 +129,29 @@ def _check_tls(fields: "dict[str, Any]") -> None:
     _known(fields["tls"], _TLS, "tls")
     for name in _TLS:
         _text(fields["tls"], name)
+
+
+def _check_network(settings: "Any") -> None:
+    if settings is None:
+        return
+    _known(settings, ("wifi", "lan", "ntp"), "network")
+    if ("wifi" in settings) == ("lan" in settings):
+        raise ConfigError("network: wifi or lan")
+    _known(settings.get("lan", {}), (), "lan")
+    if "ntp" in settings:
+        _text(settings, "ntp")
+    if "wifi" in settings:
+        _check_wifi(settings["wifi"])
+
+
+def _check_wifi(wifi: "Any") -> None:
+    """The password is never part of an error."""
+    _known(wifi, _WIFI, "wifi")
+    _text(wifi, "ssid")
+    if len(wifi["ssid"].encode()) > _SSID_BYTES_MAX:
+        raise ConfigError("ssid")
+    password = wifi.get("password", "")
+    if password is None:
+        return
+    if not isinstance(password, str) or len(password.encode()) not in _PASSWORD_BYTES:
+        raise ConfigError("password: 8 to 64 bytes, or null")

@@ -60,6 +60,14 @@ def _port(name: str) -> "Any":
         from agent.ports import unix
 
         return unix
+    if name == "esp32":
+        from agent.ports import esp32
+
+        return esp32
+    if name == "stm32":
+        from agent.ports import stm32
+
+        return stm32
     raise ValueError("no port " + name)
 
 

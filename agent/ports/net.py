@@ -26,6 +26,7 @@ class Net:
     async def connect(self) -> "Any":
         """A new connection to the broker; OSError or ValueError."""
         config = self._config
+        await self._port.attach(config.network)
         server_name = ""
         if config.tls is not None:
             server_name = config.tls["server_name"]

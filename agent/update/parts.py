@@ -64,19 +64,18 @@ class Parts:
 
 
 def spare_slot(stage: "Boot", booted: "Booted") -> "Slot":
-    """The slot that does not run; in recovery the one that holds nothing that was armed, or b."""
+    """The slot that does not run; in recovery the one that is not confirmed, or b."""
     first, second = stage.slots
     if booted.mode == decision.RECOVERY:
-        return first if _was_armed(second) and not _was_armed(first) else second
+        return first if _confirmed(second) and not _confirmed(first) else second
     return second if booted.slot is first else first
 
 
-def _was_armed(slot: "Slot") -> bool:
+def _confirmed(slot: "Slot") -> bool:
     try:
-        state = slot.state()
-        return state.confirmed or state.armed
+        return slot.state().confirmed
     except FlashError:
-        return True  # it cannot be read: the other one is the better choice
+        return False
 
 
 def _device(board: "Any", names: "list[str]", booted: "Booted", spare: "Slot") -> manifest.Device:

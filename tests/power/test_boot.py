@@ -303,3 +303,8 @@ def test_t22_a_trial_of_a_far_epoch_on_a_new_device(world: World) -> None:
     flash = RamNor(world.map.FLASH_SIZE, world.map.ERASE, world.map.WRITE)
     put(flash, world, image("1.1.0", epoch=16))
     assert boots(flash, world).mode == decision.TRIAL
+
+
+def test_a_confirmed_image_far_above_the_stored_epoch_boots(world: World) -> None:
+    flash = factory(world.map, image("1.0.0", epoch=40), epoch=1)
+    assert boots(flash, world).mode == decision.CONFIRMED

@@ -76,3 +76,45 @@ def test_faults_are_named():
 def test_what_is_no_json_object():
     for bad in (b"", b"{", b"[]", b"\xff", b"3"):
         raises(config.ConfigError, "BAD_CONFIG", config.parse, bad)
+
+
+WIFI = {"ssid": "depot", "password": "12345678"}
+
+
+def test_the_network_of_a_chip():
+    assert config.parse(text()).network is None
+    for network in (
+        None,
+        {"lan": {}},
+        {"lan": {}, "ntp": "ntp.example"},
+        {"wifi": WIFI},
+        {"wifi": {"ssid": "x" * 32, "password": "y" * 64}},
+        {"wifi": {"ssid": "open", "password": None}, "ntp": "192.0.2.7"},
+    ):
+        assert config.parse(text(network=network)).network == network
+
+
+def test_faults_of_the_network_are_named_and_tell_no_password():
+    for name, network in (
+        ("network", {}),
+        ("network", []),
+        ("network", {"ntp": "a"}),
+        ("network", {"wifi": WIFI, "lan": {}}),
+        ("modem", {"modem": {}}),
+        ("lan", {"lan": None}),
+        ("mdc", {"lan": {"mdc": 23}}),
+        ("ntp", {"lan": {}, "ntp": ""}),
+        ("ntp", {"lan": {}, "ntp": None}),
+        ("wifi", {"wifi": None}),
+        ("ssid", {"wifi": {"password": "12345678"}}),
+        ("ssid", {"wifi": dict(WIFI, ssid="")}),
+        ("ssid", {"wifi": dict(WIFI, ssid="x" * 33)}),
+        ("ssid", {"wifi": dict(WIFI, ssid="\u00e9" * 17)}),
+        ("password", {"wifi": {"ssid": "depot"}}),
+        ("password", {"wifi": dict(WIFI, password="secret7")}),
+        ("password", {"wifi": dict(WIFI, password="secret" * 11)}),
+        ("password", {"wifi": dict(WIFI, password=12345678)}),
+        ("bssid", {"wifi": dict(WIFI, bssid="secret")}),
+    ):
+        error = raises(config.ConfigError, "BAD_CONFIG", config.parse, text(network=network))
+        assert name in error.detail and "secret" not in str(error), (network, error.detail)

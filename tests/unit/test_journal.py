@@ -123,6 +123,11 @@ def test_a_journal_closed_without_a_manifest_notes_nothing_of_one():
     one.close("Installed", "", "")
     one.note("x")
     assert loaded(flash)[0].detail == "x" and loaded(flash)[1] is None
+    record = json_record(whole(state=states.J_CLOSED), ONE)  # another agent may have kept one
+    flash = fresh()
+    raw_record(flash, record)[0].note("x")
+    kept = bytearray(record_bytes(MOST))
+    assert ONE not in kept[: store(flash).load(kept)]
 
 
 def test_the_oldest_denied_image_leaves_first():
@@ -150,6 +155,7 @@ def test_a_manifest_that_is_too_large_is_an_error_and_the_old_job_stays():
     flash, one = opened()
     raises(FlashError, "RECORD_TOO_LARGE", one.open, bytes(2 * SECTOR), 8, 71)
     assert loaded(flash)[1] == ONE and loaded(flash)[0].seq == 7
+    assert said(one) == said(loaded(flash)[0])
 
 
 def test_offer_id():
