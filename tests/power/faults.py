@@ -154,12 +154,12 @@ def _tried_again_at_most(run: Run) -> int:
 def write_errors(run: Run) -> Iterator[FaultId]:
     """Each operation in each way.
 
-    Left out: a chip that takes nothing any more, while its only image is on trial. A trial needs its
-    mark (I8), and the agent has nowhere to put another image.
+    Left out: a chip or a sector that takes nothing any more, while its only image is on trial. A trial
+    needs its mark (I8); see test_faults.DEAD_SECTOR.
     """
     for step in run.steps:
         for how in WRITE_ERRORS:
-            if how == "all" and run.scene.name == "rescue":
+            if how in _FOR_EVER and run.scene.name == "rescue":
                 continue
             yield FaultId(run.geometry.name, run.scene.name, step.number, "!", how)
 
