@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint format clean
+.PHONY: help demo test test-full mutate lint format clean
 
 help:
 	@echo "make demo   the whole story: build, sign, update with link and power cuts, roll back"
 	@echo "make test   set up and pass the tests"
 	@echo "make lint   ruff and mypy        make format   ruff format"
+	@echo "make test-full   the long sweeps      make mutate   switch off each rule, see the tests fail"
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Chargeflash needs Python 3.11 or later; use make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
@@ -41,6 +42,9 @@ test: $(VENV)/.dev
 test-full: $(VENV)/.dev
 	@sh tests/install_mosquitto.sh
 	$(BIN)/python -m pytest -n 2 tests --full
+
+mutate: $(VENV)/.dev
+	$(BIN)/python -m tests.mutate --jobs 2
 
 lint: $(VENV)/.dev typings/unix/.done
 	$(BIN)/ruff format --check .
