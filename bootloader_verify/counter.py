@@ -37,11 +37,11 @@ class EpochCounter:
         """The stored epoch; 0 on a device that never stored one; None if only damage is there."""
         try:
             size = self._records.load(self._buf)
+            if size == _PAYLOAD_BYTES:
+                return int(struct.unpack(_PAYLOAD, self._buf)[0])
+            return 0 if self._never_stored() else None
         except FlashError:
-            return None
-        if size == _PAYLOAD_BYTES:
-            return int(struct.unpack(_PAYLOAD, self._buf)[0])
-        return 0 if self._never_stored() else None
+            return None  # what cannot be read is damage, not 0
 
     def raise_to(self, epoch: int, adopt: bool = False) -> None:
         """Store `epoch`, that of a confirmed image, if it is higher; mend a copy that is missing.

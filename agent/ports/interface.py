@@ -12,7 +12,7 @@ import time
 import machine
 import network  # type: ignore[import-not-found,unused-ignore]
 
-from agent.ports import dns, sntp, udp
+from agent.ports import dns, sntp, stream, udp
 from agent.ports.runtime import now_ms, random_below, sleep_ms
 
 TYPE_CHECKING = False
@@ -104,6 +104,16 @@ class Interface:
             return False
         _set_clock(seconds)
         return True
+
+
+_interface = Interface()
+attach = _interface.attach
+
+
+async def connect(host: str, port: int, tls: "Any", server_name: str) -> stream.Stream:
+    """A new connection, `attach` having passed; OSError or ValueError."""
+    address = await _interface.address_of(host)
+    return await stream.open_stream(address, port, tls, server_name)
 
 
 def _lan() -> "Any":

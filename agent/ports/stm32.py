@@ -4,9 +4,9 @@ Traps of the chip: with a card in its slot, relative names are those of the card
 on its own oscillator, half as fast to twice as fast as it should be.
 """
 
-from agent.ports import runtime, stream
+from agent.ports import runtime
 from agent.ports.chip import Watchdog, charger_io, reset, reset_cause  # noqa: F401 (handed on)
-from agent.ports.interface import Interface
+from agent.ports.interface import attach, connect  # noqa: F401
 from agent.ports.runtime import (  # noqa: F401
     heap,
     mount,
@@ -18,21 +18,9 @@ from agent.ports.runtime import (  # noqa: F401
 from agent.ports.stream import tls_context  # noqa: F401
 from bootloader_verify.ports.stm32 import open_flash  # noqa: F401
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 _FILES = "/flash/"  # where MicroPython mounts the file system of the board
-_interface = Interface()
-attach = _interface.attach
 
 
 def read_file(name: str) -> bytes:
     """A file of the board's file system; OSError if it is not there or too long."""
     return runtime.read_bounded(name if name.startswith("/") else _FILES + name)
-
-
-async def connect(host: str, port: int, tls: "Any", server_name: str) -> stream.Stream:
-    """A new connection, `attach` having passed; OSError or ValueError."""
-    address = await _interface.address_of(host)
-    return await stream.open_stream(address, port, tls, server_name)

@@ -20,6 +20,7 @@ _d = Of("agent/fetch/download.py", *_DOWNLOADS)
 _b = Of("agent/fetch/blocks.py", "tests/unit/test_blocks.py", *_DOWNLOADS)
 _i = Of("agent/update/install.py", "tests/power/test_install.py", *RIG)
 _a = Of("agent/update/activation.py", "tests/power/test_install.py", *RIG)
+_u = Of("agent/update/updater.py", *RIG)
 _j = Of(
     "agent/update/journal.py",
     "tests/unit/test_journal.py",
@@ -27,7 +28,46 @@ _j = Of(
     "tests/power/test_journal.py",
 )
 
+_BOOT_ROWS = "tests/power/test_boot_rows.py"
+_FAULTS = "tests/power/test_faults.py"
+
 MUTANTS = [
+    # --- what failed, and what cannot be confirmed ---
+    _i(
+        "spoil",
+        "I7 what failed its trial gets no attempt back",
+        "            self.spare.region.erase(0, self.spare.region.erase_bytes)",
+        "            pass",
+        _FAULTS,
+    ),
+    _u(
+        "spoil-last",
+        "I3 the last image is not erased",
+        "if self._p.booted.slot is not None:  # else",
+        "if True:  # else",
+        _BOOT_ROWS,
+    ),
+    _i(
+        "alone",
+        "I2 the only image is not given up for its trailer",
+        "return bool(self._booted.codes.get(self.spare.name))",
+        "return False",
+        _BOOT_ROWS,
+    ),
+    _a(
+        "alone-asked",
+        "what cannot be confirmed gives way to the other image",
+        "if not self._p.installer.alone:",
+        "if False:",
+        _BOOT_ROWS,
+    ),
+    _i(
+        "unconfirmed",
+        "it boots as a last resort, not as a trial again",
+        "        assert slot is not None\n        trailer.erase(slot.region, slot.layout)",
+        "        assert slot is not None",
+        _BOOT_ROWS,
+    ),
     # --- slot_writer.py ---
     _w(
         "erase-first",

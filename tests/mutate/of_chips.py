@@ -151,6 +151,20 @@ MUTANTS = [
         "an untried base loses its first block first",
         "if state.selected is not None and state.states[state.selected] not in _GOOD:",
     ),
+    _o.off("magic", "a base begins with 0xE9", "if first[0] != _MAGIC:"),
+    _o.off("chip", "a base is for this chip", "if found != chip_id:"),
+    _o.off(
+        "merged",
+        "a merged firmware.bin is no base",
+        'if struct.unpack_from("<I", first, _DESCRIPTION_OFFSET)[0] != _DESCRIPTION_MAGIC:',
+    ),
+    _o.off("own-hash", "a base has its own SHA-256", "if first[_HASH_FLAG_OFFSET] != 1:"),
+    _o(
+        "room",
+        "a base fits into its slot",
+        "if size > room or size % _IMAGE_STEP:",
+        "if size % _IMAGE_STEP:",
+    ),
     _o(
         "recheck",
         "T46 rung 10 before the base is chosen",

@@ -5,7 +5,6 @@ write units that refuse a second write. Names g0, g1, … are part of a cut's id
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from agent import manifest
@@ -14,8 +13,8 @@ from bootloader_verify import keyset_store
 from bootloader_verify.flash import align_up
 from bootloader_verify.trailer import Layout
 from tests.power.chip import Chip
+from tests.power.rig import board_of
 
-VID, CID = bytes(range(16)), bytes(range(16, 32))
 _RECORD_BYTES = journal.record_bytes(manifest.CONTAINER_BYTES_MAX)
 _TRAILER_BYTES_MAX = 1024
 _KEYSET_BYTES = keyset_store.CONTAINER_BYTES_MAX + 64
@@ -58,27 +57,9 @@ class Geometry:
         slot = image + align_up(_TRAILER_BYTES_MAX, self.erase)
         half = align_up(_RECORD_BYTES + 32, self.erase)
         keys = align_up(_KEYSET_BYTES, self.erase)
-        regions, at = {}, 0
-        for name, size in (
-            ("slot_a", slot),
-            ("slot_b", slot),
-            ("epoch", 2 * self.erase),
-            ("keyset", 2 * keys),
-            ("journal", 2 * half),
-        ):
-            regions[name] = (at, size)
-            at += size
-        return SimpleNamespace(
-            VID=VID,
-            CID=CID,
-            REVISION="A",
-            FLASH_SIZE=at,
-            ERASE=self.erase,
-            WRITE=self.write,
-            ERASED=self.erased,
-            BLOCK_BYTES_MAX=BLOCK_LARGE,
-            REGIONS=regions,
-        )
+        sizes = {"slot_a": slot, "slot_b": slot, "epoch": 2 * self.erase}
+        sizes |= {"keyset": 2 * keys, "journal": 2 * half}
+        return board_of(sizes, self.erase, self.write, self.erased, BLOCK_LARGE)
 
     def chip(self) -> Chip:
         return Chip(self.board().FLASH_SIZE, self.erase, self.write, self.erased, self.once)

@@ -69,19 +69,10 @@ def image(version: str, epoch: int = 1, size: int = 9000, signer: TestSigner = R
     return containers.add_signature(made, signer)
 
 
-def board(erase: int = 1024, write: int = 8, slot: int = 16_384) -> Any:
-    """A map with everything that a board has."""
-    half = max(erase, 8192)
+def board_of(sizes: dict[str, int], erase: int, write: int, erased: int, block: int) -> Any:
+    """A generated `board` module with regions of these sizes, one behind the other."""
     regions, at = {}, 0
-    for name, size in (
-        ("slot_a", slot),
-        ("slot_b", slot),
-        ("epoch", 2 * erase),
-        ("keyset", 2 * erase),
-        ("journal", 2 * half),
-        ("events", 2 * erase),
-        ("app_data", 2 * erase),
-    ):
+    for name, size in sizes.items():
         regions[name] = (at, size)
         at += size
     return SimpleNamespace(
@@ -91,10 +82,19 @@ def board(erase: int = 1024, write: int = 8, slot: int = 16_384) -> Any:
         FLASH_SIZE=at,
         ERASE=erase,
         WRITE=write,
-        ERASED=0xFF,
-        BLOCK_BYTES_MAX=4096,
+        ERASED=erased,
+        BLOCK_BYTES_MAX=block,
         REGIONS=regions,
     )
+
+
+def board(erase: int = 1024, write: int = 8, slot: int = 16_384) -> Any:
+    """A map with everything that a board has."""
+    sizes = dict.fromkeys(("slot_a", "slot_b"), slot)
+    sizes |= dict.fromkeys(("epoch", "keyset"), 2 * erase)
+    sizes |= {"journal": 2 * max(erase, 8192)}
+    sizes |= dict.fromkeys(("events", "app_data"), 2 * erase)
+    return board_of(sizes, erase, write, 0xFF, 4096)
 
 
 def factory(map_: Any, first: bytes, epoch: int = 1) -> RamNor:

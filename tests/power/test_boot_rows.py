@@ -113,6 +113,61 @@ def test_t50_a_trial_that_is_confirmed_in_its_last_attempt_stays(
     assert world.words(101)[-1] == "Installed"
 
 
+# --- 50: what a failed or unconfirmable trial leaves ---------------------------------------------------
+def test_t50_what_failed_is_no_image_any_more_while_another_one_runs(
+    flash: RamNor, world: World
+) -> None:
+    world.publish(ILL, 1)
+    live(flash, world)
+    assert Life(flash, world, "power").booted.codes["b"] == "BAD_MAGIC"
+
+
+def test_t50_the_last_image_is_kept_though_its_trial_failed(flash: RamNor, world: World) -> None:
+    armed(flash, world, ILL)
+    spoil(flash, world, "a")
+    life = live(flash, world)
+    assert life.booted.mode == decision.RECOVERY
+    assert life.booted.codes["b"] == ""  # used up, and still an image
+
+
+def unconfirmable(flash: RamNor, world: World) -> None:
+    """image_ok of slot b takes no write."""
+    slot, program = Slot(flash, world.map, "b"), flash.program
+    image_ok = slot.region.offset + slot.layout.image_ok
+
+    def refuse(offset: int, data: bytes) -> None:
+        if offset == image_ok:
+            raise FlashError("FLASH_FAILED", "worn out")
+        program(offset, data)
+
+    flash.program = refuse  # type: ignore[method-assign,assignment]
+
+
+def test_t50_the_only_image_runs_on_though_it_cannot_be_confirmed(
+    flash: RamNor, world: World
+) -> None:
+    armed(flash, world, GOOD)
+    spoil(flash, world, "a")
+    unconfirmable(flash, world)
+    life = live(flash, world)
+    assert running(life) == "1.1.0" and not Slot(flash, world.map, "b").state().armed
+    last = world.statuses[-1]
+    assert (last["status"], last["detail"]) == (
+        "InstallationFailed",
+        "runs, but is not confirmed",
+    )
+    for _ in range(5):  # and it stays so
+        booted = live(flash, world, "power").booted
+        assert booted.mode == decision.LAST_RESORT and booted.verified is not None
+        assert tuple(booted.verified.version[:3]) == (1, 1, 0)
+
+
+def test_t50_beside_another_image_it_gives_way(flash: RamNor, world: World) -> None:
+    armed(flash, world, GOOD)
+    unconfirmable(flash, world)
+    assert running(live(flash, world)) == "1.0.0"
+
+
 # --- 51: who may confirm, and when --------------------------------------------------------------------
 def test_t51_only_the_slot_that_runs_its_trial_is_confirmed(flash: RamNor, world: World) -> None:
     armed(flash, world, GOOD)

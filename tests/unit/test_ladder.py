@@ -376,39 +376,3 @@ def test_within_rung_8_kind_comes_first():
 def test_unknown_protected_entries_do_not_slip_by_with_a_good_signature():
     entries = protected_entries() + [tlv(0x00A4, b"x")]
     refused(BAD_TLV, seal(body(entries)))
-
-
-# --- a piece at a time ------------------------------------------------------------------------------
-def test_a_climb_pauses_and_comes_to_the_same_end():
-    """One pause behind every 16 KiB of payload and one behind the signatures; bounded work between."""
-    payload = bytes(50_000)
-    data = containers.image(payload=payload)
-    read_since_pause = [0]
-    inner = containers.reader(data)
-
-    def read(offset, buf):
-        read_since_pause[0] += len(buf)
-        assert read_since_pause[0] <= ladder.PIECE_BYTES + 4096
-        inner(offset, buf)
-
-    steps = ladder.climb(read, len(data), containers.keyset(), containers.expect())
-    pauses = 0
-    try:
-        while True:
-            next(steps)
-            pauses += 1
-            read_since_pause[0] = 0
-    except StopIteration as end:
-        found = end.value
-    assert pauses == len(payload) // ladder.PIECE_BYTES + 1
-    assert found.digest == check(data).digest
-
-
-def test_a_climb_that_fails_raises_where_check_would():
-    data = bytearray(containers.image(payload=bytes(50_000)))
-    data[40_000] ^= 1
-    steps = ladder.climb(
-        containers.reader(data), len(data), containers.keyset(), containers.expect()
-    )
-    next(steps)  # the first piece is good
-    raises(VerifyError, BAD_HASH, ladder.finish, steps)

@@ -163,6 +163,16 @@ def test_an_image_up_to_the_limit_leaves_the_trailer_alone():
     assert slot.stands(14)
 
 
+def test_a_last_block_that_would_reach_into_the_trailer_ends_before_it():
+    """Sectors smaller than a block: the trailer begins in the middle of the last block's place."""
+    slot = Slot(sector=256, image=15 * BLOCK + 700)
+    assert slot.writer.limit == 15 * BLOCK + 768 == slot.writer.tail_start()
+    slot.fill()
+    slot.write_all()
+    assert slot.flash.image() == slot.image + b"\xff" * 68 + b"\x5a" * 256
+    assert slot.stands(15)
+
+
 def test_is_blank_sees_every_byte():
     slot = Slot()
     assert slot.writer.is_blank(0, 16384) and slot.writer.is_blank(7, 7)
