@@ -7,6 +7,7 @@ the same on every run (see signing_DO_NOT_USE.py).
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import types
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.vectors import signing_DO_NOT_USE as signing
 
 UNIT = Path(__file__).resolve().parent.parent / "unit"
 TARGET = UNIT / "vectors_DO_NOT_USE.py"
+_CONTAINERS = re.compile(r"from tests\.unit(\.containers import| import .*containers)")
 _HEAD = '''# ruff: noqa: N999, E501
 """Made by tests/vectors/make_unit_vectors.py: public keys and signatures of the test keys."""
 
@@ -24,7 +26,7 @@ _HEAD = '''# ruff: noqa: N999, E501
 def users() -> list[str]:
     """Unit test modules that build containers."""
     found = sorted(UNIT.glob("test_*.py"))
-    return [path.stem for path in found if "tests.unit.containers" in path.read_text()]
+    return [path.stem for path in found if _CONTAINERS.search(path.read_text())]
 
 
 def text(signatures: dict[str, str]) -> str:
